@@ -1,0 +1,36 @@
+"""Waiting for conditions with a deadline: the only place in the tests that sleeps."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_PAUSE_SECONDS = 0.02
+
+
+def until(condition: Callable[[], T], *, within: float, what: str = "") -> T:
+    """Call `condition` until it answers something true and return that; `AssertionError` after `within` seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {within} s: {what or condition} (last answer: {answer!r})")
+        time.sleep(_PAUSE_SECONDS)
+
+
+async def until_async(condition: Callable[[], Awaitable[T]], *, within: float, what: str = "") -> T:
+    """The same for a coroutine function."""
+    deadline = time.monotonic() + within
+    while True:
+        answer = await condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so within {within} s: {what or condition} (last answer: {answer!r})")
+        await asyncio.sleep(_PAUSE_SECONDS)
