@@ -1,0 +1,183 @@
+"""Writing what was decided: execution rows, outbox, where the deployment goes next, history and change feed.
+
+All of it in the caller's transaction, which holds the row locks of the deployments. The scheduler fires with it; the
+API uses it before an edit, so that fires which were due before the edit are decided by the rules that held then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from libs.contracts import SENTENCES, DeploymentStatus, ExecutionStatus, Kind, Reason, fire_id, rfc3339
+from libs.ledger import channels
+from libs.ledger.outbox import Parcel, enclose
+from libs.ledger.pool import Connection
+from libs.ledger.rows import DeploymentRow
+from libs.ledger.statements import STATEMENTS
+from libs.schedule.plan import Decision, Fire, decide
+
+_STATUS_REASONS = {
+    DeploymentStatus.COMPLETED: "The limit of executions was reached",
+    DeploymentStatus.EXPIRED: "The end date was reached",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a batch came to, for metrics."""
+
+    triggered: int
+    skipped: int
+
+
+async def in_flight(connection: Connection, rows: Sequence[DeploymentRow]) -> dict[UUID, int]:
+    """How many executions of each deployment with a limit may still count. The caller holds the row locks."""
+    limited = [row.id for row in rows if row.max_executions is not None]
+    if not limited:
+        return {}
+    found = await connection.fetch(STATEMENTS.in_flight, limited)
+    return {record["deployment_id"]: record["in_flight"] for record in found}
+
+
+async def decide_due(
+    connection: Connection, rows: Sequence[DeploymentRow], *, now: datetime, ledger_epoch: int
+) -> Written:
+    """Decide and write whatever is due of `rows` at `now`. The caller holds their row locks and read `now` after."""
+    open_runs = await in_flight(connection, rows)
+    return await write(
+        connection,
+        [(row, decide(row.plan(), now, open_runs.get(row.id, 0))) for row in rows],
+        now=now,
+        ledger_epoch=ledger_epoch,
+    )
+
+
+async def write(
+    connection: Connection, decided: Sequence[tuple[DeploymentRow, Decision]], *, now: datetime, ledger_epoch: int
+) -> Written:
+    """Write the decisions, each on its deployment."""
+    fires = [(row, fire) for row, decision in decided for fire in decision.fires]
+    written = await write_fires(connection, fires, now=now, ledger_epoch=ledger_epoch)
+    await connection.execute(
+        STATEMENTS.move_on,
+        [row.id for row, _ in decided],
+        [decision.next_fire_at for _, decision in decided],
+        [decision.next_due_at for _, decision in decided],
+        [decision.status for _, decision in decided],
+        [_STATUS_REASONS.get(decision.status) if decision.status else None for _, decision in decided],
+        now,
+    )
+    changed = [row.id for row, decision in decided if decision.status is not None]
+    if changed:
+        await connection.execute(STATEMENTS.insert_versions, changed)
+    behind = [(row.id, decision.backlog) for row, decision in decided if decision.backlog is not None]
+    if behind:
+        await connection.execute(
+            STATEMENTS.insert_backlogs,
+            [identity for identity, _ in behind],
+            [backlog.from_at for _, backlog in behind],
+            [backlog.until_at for _, backlog in behind],
+        )
+    await note(connection, [(row.team_id, "deployment", str(row.id)) for row, _ in decided])
+    return written
+
+
+async def write_fires(
+    connection: Connection,
+    fires: Sequence[tuple[DeploymentRow, Fire]],
+    *,
+    now: datetime,
+    ledger_epoch: int,
+) -> Written:
+    """One row per fire and one trigger per fire that runs. A fire that has its row already is left alone."""
+    if not fires:
+        return Written(0, 0)
+    ids = [fire_id(row.id, fire.scheduled_at) for row, fire in fires]
+    fresh = {
+        record["id"]
+        for record in await connection.fetch(
+            STATEMENTS.insert_executions,
+            ids,
+            [row.id for row, _ in fires],
+            [fire.scheduled_at for _, fire in fires],
+            [fire.kind for _, fire in fires],
+            [ExecutionStatus.SKIPPED if fire.reason else ExecutionStatus.TRIGGERED for _, fire in fires],
+            [fire.reason for _, fire in fires],
+            [skip_sentence(row, fire, now) for row, fire in fires],
+            [fire.not_after for _, fire in fires],
+            now,
+            [None] * len(fires),
+        )
+    }
+    parcels = [
+        Parcel(row.team_id, row.trigger(identity, fire.kind, fire.scheduled_at, fire.not_after, ledger_epoch))
+        for identity, (row, fire) in zip(ids, fires, strict=True)
+        if identity in fresh and fire.reason is None
+    ]
+    await enclose(connection, parcels)
+    await note(
+        connection,
+        [(row.team_id, "execution", str(i)) for i, (row, _) in zip(ids, fires, strict=True) if i in fresh],
+    )
+    return Written(len(parcels), len(fresh) - len(parcels))
+
+
+async def run_now(
+    connection: Connection,
+    row: DeploymentRow,
+    execution_id: UUID,
+    *,
+    now: datetime,
+    not_after: datetime,
+    ledger_epoch: int,
+    triggered_by: str,
+) -> None:
+    """Write one manual run. The caller holds the row lock and has checked status and limit."""
+    await connection.fetch(
+        STATEMENTS.insert_executions,
+        [execution_id],
+        [row.id],
+        [now],
+        [Kind.MANUAL],
+        [ExecutionStatus.TRIGGERED],
+        [None],
+        [None],
+        [not_after],
+        now,
+        [triggered_by],
+    )
+    trigger = row.trigger(execution_id, Kind.MANUAL, now, not_after, ledger_epoch)
+    await enclose(connection, [Parcel(row.team_id, trigger)])
+    await note(connection, [(row.team_id, "execution", str(execution_id))])
+
+
+def skip_sentence(row: DeploymentRow, fire: Fire, now: datetime) -> str | None:
+    """What a person reads of a fire that the scheduler did not trigger; None for one that it did."""
+    if fire.reason is None:
+        return None
+    late = (now - fire.scheduled_at).total_seconds()
+    match fire.reason:
+        case Reason.MISSED:
+            return (
+                f"Missed: due at {rfc3339(fire.scheduled_at)}, decided {late:.0f} s later; "
+                f"it could start until {rfc3339(fire.not_after)} and catch-up is '{row.catch_up}'"
+            )
+        case Reason.LIMIT_IN_FLIGHT:
+            return (
+                f"{SENTENCES[fire.reason]}: {row.execution_count} of {row.max_executions} counted, "
+                "the others have not ended yet"
+            )
+        case _:
+            return SENTENCES[fire.reason]
+
+
+async def note(connection: Connection, changes: Sequence[tuple[UUID, str, str]]) -> None:
+    """Append `(team, kind, resource id)` to the change feed and wake its readers."""
+    if not changes:
+        return
+    teams, kinds, resources = zip(*changes, strict=True)
+    await connection.execute(STATEMENTS.feed, teams, kinds, resources)
+    await connection.execute(STATEMENTS.notify, channels.CHANGES, "")

@@ -1,0 +1,75 @@
+"""Connections to the ledger (asyncpg), all set up alike: schema, name, JSON, and bounds a hung peer cannot pass."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+
+DATABASE_AWAY = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+"""What asyncpg raises when the database is away or ends our session: wait, and try again."""
+
+CONTENDED = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+"""What it raises when somebody else was first: try again at once."""
+
+_IDLE_IN_TRANSACTION = "15s"
+"""A stopped process (SIGSTOP, a paused machine) must not hold row locks for ever: PostgreSQL ends its session."""
+
+
+async def _prepare(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+def _settings(application: str) -> dict[str, str]:
+    return {
+        "application_name": application,
+        "search_path": "ledger",
+        "idle_in_transaction_session_timeout": _IDLE_IN_TRANSACTION,
+        "timezone": "UTC",
+        # A partitioned table's plan is made per call otherwise; with arrays of ids generic plans prune at run time.
+        "jit": "off",
+    }
+
+
+async def create_pool(url: str, *, application: str, most: int = 8, statement_seconds: float = 30) -> Pool:
+    """A pool of at most `most` connections; a statement ends after `statement_seconds`. Connects at once.
+
+    Raises one of `DATABASE_AWAY`.
+    """
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=most,
+        init=_prepare,
+        command_timeout=statement_seconds,
+        server_settings=_settings(application),
+        timeout=10,
+    )
+
+
+async def connect(url: str, *, application: str) -> asyncpg.Connection[asyncpg.Record]:
+    """One connection of its own, for LISTEN."""
+    connection = await asyncpg.connect(url, server_settings=_settings(application), timeout=10)
+    await _prepare(connection)
+    return connection
