@@ -1,0 +1,239 @@
+"""What is due? The scheduler's question, answered without a clock, a database or a broker.
+
+`decide` is given a deployment's plan and the time, and says which fires get a row now, which of them runs, what becomes
+of the deployment and when to ask again. It promises:
+
+- every nominal fire from `next_fire_at` on gets exactly one decision, as a `Fire` or inside the `Backlog`;
+- at most one fire triggers: the newest that is due, if its window is still open (catch-up `latest` and `none`);
+- its work is bounded after any time away: what is older than a hundred fires is left to `missed`, step by step.
+
+It does not say whether the run may start now: that is the host's decision. Catch-up `all` is not decided here; the type
+of `Plan.catch_up` keeps it out. All times are aware and in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Literal, assert_never
+from uuid import UUID
+
+from libs.contracts import CatchUp, DeploymentStatus, Kind, Reason
+from libs.schedule.occurrences import next_occurrence, occurrences
+
+__all__ = [
+    "ON_TIME_SECONDS",
+    "ROWS_AT_ONCE",
+    "Backlog",
+    "CatchUp",
+    "Decision",
+    "Fire",
+    "Plan",
+    "SupportedCatchUp",
+    "decide",
+    "due_at",
+    "first_fire",
+    "missed",
+    "window_seconds",
+]
+
+# A fire that is no later than this ran on time; it is also the window of deployments that do not catch up.
+ON_TIME_SECONDS = 60
+# So many missed fires are written in the transaction that fires; more become a backlog.
+ROWS_AT_ONCE = 100
+
+_INSTANT = timedelta(microseconds=1)
+_MINUTE = timedelta(minutes=1)
+
+SupportedCatchUp = Literal[CatchUp.LATEST, CatchUp.NONE]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A deployment as the rules of time see it.
+
+    `execution_count` are the completed, failed, and those cancelled after their start. `counted_from` is the later of
+    creation and last resume. `next_fire_at` is the first nominal fire that is not yet decided.
+    """
+
+    deployment_id: UUID
+    status: DeploymentStatus
+    version: int
+    cron_expression: str
+    timezone: str
+    start_date: datetime | None
+    end_date: datetime | None
+    max_executions: int | None
+    execution_count: int
+    counted_from: datetime
+    next_fire_at: datetime | None
+    catch_up: SupportedCatchUp
+    catch_up_window_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fire:
+    """One nominal fire, decided: with no `reason` it triggers, else it is a row `skipped` with that reason.
+
+    After `not_after` it must not start any more. `late_seconds` is how late the decision came.
+    """
+
+    scheduled_at: datetime
+    kind: Kind
+    not_after: datetime
+    reason: Reason | None
+    late_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Missed fires still to be written: `from_at` <= fire < `until_at`, and `from_at` is itself the first of them."""
+
+    from_at: datetime
+    until_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to write now.
+
+    `fires` are in the order of time. `status` is EXPIRED or COMPLETED when the deployment ends by this, else None.
+    `next_fire_at` replaces the plan's; at `next_due_at` (a fire or the end date) `decide` is to be asked again.
+    """
+
+    fires: tuple[Fire, ...]
+    status: DeploymentStatus | None
+    next_fire_at: datetime | None
+    next_due_at: datetime | None
+    backlog: Backlog | None
+
+
+def first_fire(
+    cron_expression: str,
+    timezone: str,
+    start_date: datetime | None,
+    end_date: datetime | None,
+    counted_from: datetime,
+) -> datetime | None:
+    """The first nominal fire in [start, end), counted from the later of `start_date` and `counted_from`, inclusive.
+
+    For creation, resume and edits. None when there is none before the end, or within 50 years. Raises `CronError`.
+    """
+    start = counted_from if start_date is None else max(start_date, counted_from)
+    found = next_occurrence(cron_expression, timezone, start - _INSTANT)
+    return None if found is None or (end_date is not None and found >= end_date) else found
+
+
+def due_at(next_fire_at: datetime | None, end_date: datetime | None) -> datetime | None:
+    """When the deployment wants attention: the next fire or the end date, whichever is first. None: never."""
+    return min((at for at in (next_fire_at, end_date) if at is not None), default=None)
+
+
+def window_seconds(catch_up: SupportedCatchUp, catch_up_window_seconds: int) -> int:
+    """How late a fire of this policy may still start, in seconds."""
+    match catch_up:
+        case CatchUp.NONE:
+            return ON_TIME_SECONDS
+        case CatchUp.LATEST:
+            return catch_up_window_seconds
+        case _:
+            assert_never(catch_up)
+
+
+def decide(plan: Plan, now: datetime, in_flight: int) -> Decision:
+    """Decide everything that is due at `now`; `in_flight` are its rows `triggered`, `queued` and `running`."""
+    if plan.status is not DeploymentStatus.ACTIVE:
+        return Decision((), None, None, None, None)
+    if plan.max_executions is not None and plan.execution_count >= plan.max_executions:
+        return Decision((), DeploymentStatus.COMPLETED, None, None, None)
+    fires: tuple[Fire, ...] = ()
+    backlog = None
+    upcoming = _undecided(plan)
+    ended = plan.end_date is not None and now >= plan.end_date
+    if upcoming is not None and upcoming <= now and (plan.end_date is None or upcoming < plan.end_date):
+        last_instant = plan.end_date - _INSTANT if plan.end_date is not None and ended else now
+        newest = _newest(plan, upcoming, last_instant)
+        fires, backlog = _older(plan, upcoming, newest, now)
+        fires += (_latest(plan, newest, now, in_flight),)
+        upcoming = next_occurrence(plan.cron_expression, plan.timezone, newest)
+    if ended:
+        return Decision(fires, DeploymentStatus.EXPIRED, None, None, backlog)
+    if upcoming is not None and plan.end_date is not None and upcoming >= plan.end_date:
+        upcoming = None
+    return Decision(fires, None, upcoming, due_at(upcoming, plan.end_date), backlog)
+
+
+def missed(
+    backlog: Backlog,
+    expression: str,
+    timezone: str,
+    limit: int = 500,
+    *,
+    now: datetime | None = None,
+    window: int = ON_TIME_SECONDS,
+) -> tuple[tuple[Fire, ...], Backlog | None]:
+    """The oldest `limit` fires of a backlog, and what is left of it (None: nothing).
+
+    `window` is the plan's `window_seconds`. `late_seconds` counts to `now`, or to the end of the backlog without it.
+    """
+    until = backlog.until_at - _INSTANT
+    later = occurrences(expression, timezone, backlog.from_at, until)
+    ats = [backlog.from_at, *islice(later, limit)] if backlog.from_at <= until else []
+    fires = tuple(_missed(at, window, now or backlog.until_at) for at in ats[:limit])
+    rest = Backlog(ats[limit], backlog.until_at) if len(ats) > limit else None
+    return fires, rest
+
+
+def _undecided(plan: Plan) -> datetime | None:
+    """The plan's next fire, but never one from before its start or its last resume."""
+    if plan.next_fire_at is None:
+        return None
+    begin = plan.counted_from if plan.start_date is None else max(plan.start_date, plan.counted_from)
+    if plan.next_fire_at >= begin:
+        return plan.next_fire_at
+    return first_fire(plan.cron_expression, plan.timezone, plan.start_date, plan.end_date, plan.counted_from)
+
+
+def _newest(plan: Plan, first: datetime, last_instant: datetime) -> datetime:
+    """The last fire up to `last_instant`, by halving: some twenty searches even after two years of every minute."""
+    newest, empty_after = first, last_instant
+    # Fires lie at least a minute apart, so a shorter stretch holds no other: on time, nothing is searched at all.
+    while empty_after - newest >= _MINUTE:
+        middle = newest + (empty_after - newest) / 2
+        ahead = next_occurrence(plan.cron_expression, plan.timezone, middle)
+        if ahead is not None and ahead <= empty_after:
+            newest = ahead
+        else:
+            empty_after = middle
+    return newest
+
+
+def _older(plan: Plan, first: datetime, newest: datetime, now: datetime) -> tuple[tuple[Fire, ...], Backlog | None]:
+    if first == newest:
+        return (), None
+    between = occurrences(plan.cron_expression, plan.timezone, first, newest - _INSTANT)
+    ats = [first, *islice(between, ROWS_AT_ONCE)]
+    if len(ats) > ROWS_AT_ONCE:
+        return (), Backlog(first, newest)
+    window = window_seconds(plan.catch_up, plan.catch_up_window_seconds)
+    return tuple(_missed(at, window, now) for at in ats), None
+
+
+def _latest(plan: Plan, at: datetime, now: datetime, in_flight: int) -> Fire:
+    window = window_seconds(plan.catch_up, plan.catch_up_window_seconds)
+    late = (now - at).total_seconds()
+    if late > window:
+        return _missed(at, window, now)
+    full = plan.max_executions is not None and plan.execution_count + in_flight >= plan.max_executions
+    return Fire(
+        at,
+        Kind.CRON if late <= ON_TIME_SECONDS else Kind.CATCH_UP,
+        at + timedelta(seconds=window),
+        Reason.LIMIT_IN_FLIGHT if full else None,
+        late,
+    )
+
+
+def _missed(at: datetime, window: int, now: datetime) -> Fire:
+    return Fire(at, Kind.CRON, at + timedelta(seconds=window), Reason.MISSED, (now - at).total_seconds())
