@@ -1,0 +1,1 @@
+"""A virtual set-top box: real state behind a small HTTP server. Standard library only."""
