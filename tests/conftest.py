@@ -1,0 +1,3 @@
+"""Fixtures of all tests, by where they live."""
+
+pytest_plugins = ("tests.support.ledger",)

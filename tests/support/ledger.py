@@ -1,0 +1,150 @@
+"""A ledger of its own for each test: a copy of a database that was migrated once, with the real roles.
+
+`ledger_database` needs the fixture `postgres` (tests/support/servers.py), of which it takes `superuser_url`; a server
+that runs already is named with `--postgres-url`. No test reaches around row level security by accident: the services'
+urls are those of their roles, and only `owner_url` sees everything.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from libs.contracts import manual_id
+from libs.ledger.migrate import SERVICE_ROLES, set_password, upgrade
+from libs.ledger.tokens import make
+
+OWNER = "rigbeat"
+_PASSWORD = "only-for-tests"
+_numbers = itertools.count(1)
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerDatabase:
+    """One database with the current schema; every url is `postgresql://role:password@host:port/name`."""
+
+    name: str
+    superuser_url: str
+    owner_url: str
+    api_url: str
+    ingest_url: str
+    scheduler_url: str
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
+        """Run one statement as the owner (all teams) with `%s` parameters; the rows that it gives."""
+        with psycopg.connect(self.owner_url, options="-c search_path=ledger,public") as connection:
+            cursor = connection.execute(statement.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def team(self, name: str) -> UUID:
+        """A new team."""
+        identity = _identity()
+        self.execute("INSERT INTO teams (id, name) VALUES (%s, %s)", (identity, name))
+        return identity
+
+    def host(self, name: str, team: UUID, devices: Sequence[str] = (), *, scripts: Sequence[str] = ()) -> None:
+        """A host that was enrolled and has said hello."""
+        self.execute("INSERT INTO hosts (name, team_id, last_seen_at) VALUES (%s, %s, ledger.now())", (name, team))
+        for device in devices:
+            self.execute("INSERT INTO devices (host_name, device_id) VALUES (%s, %s)", (name, device))
+        for script in scripts:
+            self.execute("INSERT INTO host_scripts (host_name, name) VALUES (%s, %s)", (name, script))
+
+    def token(self, team: UUID | None, role: str, *, host: str | None = None) -> str:
+        """A new token of this role, whole."""
+        made = make(os.urandom(40))
+        self.execute(
+            "INSERT INTO api_tokens (id, team_id, name, role, host_name, prefix, hash) VALUES (%s,%s,%s,%s,%s,%s,%s)",
+            (_identity(), team, f"{role}-token", role, host, made.prefix, made.hash),
+        )
+        return made.token
+
+
+def shift_now(database: LedgerDatabase, seconds: float) -> None:
+    """Let `ledger.now()` of this database be `seconds` ahead of the clock (negative: behind) from now on."""
+    database.execute(
+        "CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE "
+        f"AS 'SELECT clock_timestamp() + interval ''{float(seconds)!r} seconds'''"
+    )
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--postgres-url",
+        default=None,
+        help="a PostgreSQL that runs already: postgresql://superuser:password@host:port/db",
+    )
+
+
+@pytest.fixture(scope="session")
+def superuser_url(request: pytest.FixtureRequest) -> str:
+    """The superuser's url of the tests' server."""
+    given = request.config.getoption("--postgres-url")
+    return str(given or request.getfixturevalue("postgres").superuser_url)
+
+
+@pytest.fixture(scope="session")
+def ledger_template(superuser_url: str) -> Iterator[str]:
+    """The name of a migrated database that nobody connects to, so that it can be copied."""
+    name = f"rigbeat_template_{os.getpid()}"
+    with psycopg.connect(superuser_url, autocommit=True) as admin:
+        if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone():
+            admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(sql.Identifier(OWNER)))
+        admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+    try:
+        set_password(superuser_url, OWNER, _PASSWORD)
+        upgrade(_url(superuser_url, OWNER, name))
+        for role in SERVICE_ROLES:
+            set_password(superuser_url, role, _PASSWORD)
+        yield name
+    finally:
+        _drop(superuser_url, name)
+
+
+@pytest.fixture
+def ledger_database(superuser_url: str, ledger_template: str) -> Iterator[LedgerDatabase]:
+    """A fresh ledger: no team, no host, the true time."""
+    name = f"rigbeat_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(superuser_url, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+                sql.Identifier(name), sql.Identifier(ledger_template), sql.Identifier(OWNER)
+            )
+        )
+    try:
+        yield LedgerDatabase(
+            name=name,
+            superuser_url=_url(superuser_url, None, name),
+            owner_url=_url(superuser_url, OWNER, name),
+            api_url=_url(superuser_url, "rigbeat_api", name),
+            ingest_url=_url(superuser_url, "rigbeat_ingest", name),
+            scheduler_url=_url(superuser_url, "rigbeat_scheduler", name),
+        )
+    finally:
+        _drop(superuser_url, name)
+
+
+def _identity() -> UUID:
+    return manual_id(_EPOCH, os.urandom(10))
+
+
+def _drop(superuser_url: str, name: str) -> None:
+    with psycopg.connect(superuser_url, autocommit=True) as admin:
+        admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _url(superuser_url: str, role: str | None, database: str) -> str:
+    parts = urlsplit(superuser_url)
+    who = f"{role}:{_PASSWORD}" if role else f"{parts.username}:{parts.password or ''}"
+    return f"postgresql://{who}@{parts.hostname}:{parts.port}/{database}"
