@@ -1,0 +1,79 @@
+"""Exchanges, queues and bindings from data, and how full a queue is.
+
+Everything is declared durable; what else a queue is (type, limits, overflow) is in its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from libs.chassis.amqp.channel import channel_of, translated
+
+
+class ExchangeLike(Protocol):
+    """An exchange; `kind` is direct, topic, fanout or headers."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+
+
+class QueueLike(Protocol):
+    """A queue with its `x-` arguments."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def arguments(self) -> Mapping[str, object]: ...  # noqa: D102
+
+
+class BindingLike(Protocol):
+    """A way from an exchange to a queue."""
+
+    @property
+    def queue(self) -> str: ...  # noqa: D102
+    @property
+    def exchange(self) -> str: ...  # noqa: D102
+    @property
+    def routing_key(self) -> str: ...  # noqa: D102
+
+
+async def declare(
+    connection: AbstractConnection,
+    exchanges: Sequence[ExchangeLike],
+    queues: Sequence[QueueLike],
+    bindings: Sequence[BindingLike],
+) -> None:
+    """Make what is missing, in the given order; what exists as wanted stays.
+
+    `Refused` names what exists with other arguments: the broker never changes those, a person must delete it.
+    """
+    async with channel_of(connection) as channel:
+        for exchange in exchanges:
+            with translated(f"declaring exchange {exchange.name}"):
+                await channel.exchange_declare(exchange.name, exchange_type=str(exchange.kind), durable=True)
+        for queue in queues:
+            with translated(f"declaring queue {queue.name}"):
+                arguments = cast("dict[str, Any]", dict(queue.arguments))
+                await channel.queue_declare(queue.name, durable=True, arguments=arguments)
+        for binding in bindings:
+            with translated(f"binding {binding.queue} to {binding.exchange}"):
+                await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
+
+
+async def depth(channel: AbstractConnection | AbstractChannel, queue: str) -> tuple[int, int]:
+    """Ready messages and consumers of a queue, by a passive declare. `QueueMissing` if there is none.
+
+    With a connection the question has a channel of its own; a channel that is given closes when the queue is missing.
+    """
+    with translated(f"looking at {queue}"):
+        if isinstance(channel, AbstractConnection):
+            async with channel_of(channel) as own:
+                answer = await own.queue_declare(queue, passive=True)
+        else:
+            answer = await (await channel.get_underlay_channel()).queue_declare(queue, passive=True)
+    return answer.message_count or 0, answer.consumer_count or 0

@@ -1,0 +1,35 @@
+"""Prometheus metrics of this process, every name with the prefix `rigbeat_`, on one registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+
+PREFIX = "rigbeat_"
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# From a quick broker confirm to a stuck database, in seconds.
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+def counter(name: str, what: str, labels: Sequence[str] = ()) -> Counter:
+    """A counter `rigbeat_<name>_total`."""
+    return Counter(PREFIX + name, what, labels, registry=REGISTRY)
+
+
+def gauge(name: str, what: str, labels: Sequence[str] = ()) -> Gauge:
+    """A gauge `rigbeat_<name>`."""
+    return Gauge(PREFIX + name, what, labels, registry=REGISTRY)
+
+
+def histogram(
+    name: str, what: str, labels: Sequence[str] = (), *, buckets: Sequence[float] = SECONDS_BUCKETS
+) -> Histogram:
+    """A histogram `rigbeat_<name>`; name the unit in `name` (`..._seconds`)."""
+    return Histogram(PREFIX + name, what, labels, registry=REGISTRY, buckets=buckets)
+
+
+def exposition() -> bytes:
+    """Everything measured so far, in Prometheus' text format (`CONTENT_TYPE`)."""
+    return generate_latest(REGISTRY)
