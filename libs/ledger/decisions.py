@@ -17,7 +17,7 @@ from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection
 from libs.ledger.rows import DeploymentRow
 from libs.ledger.statements import STATEMENTS
-from libs.schedule.plan import Decision, Fire, decide
+from libs.schedule.plan import Decision, Fire, decide, window_seconds
 
 _STATUS_REASONS = {
     DeploymentStatus.COMPLETED: "The limit of executions was reached",
@@ -73,11 +73,12 @@ async def write(
     changed = [row.id for row, decision in decided if decision.status is not None]
     if changed:
         await connection.execute(STATEMENTS.insert_versions, changed)
-    behind = [(row.id, decision.backlog) for row, decision in decided if decision.backlog is not None]
+    behind = [(row.plan(), decision.backlog) for row, decision in decided if decision.backlog is not None]
     if behind:
         await connection.execute(
             STATEMENTS.insert_backlogs,
-            [identity for identity, _ in behind],
+            [plan.deployment_id for plan, _ in behind],
+            [window_seconds(plan.catch_up, plan.catch_up_window_seconds) for plan, _ in behind],
             [backlog.from_at for _, backlog in behind],
             [backlog.until_at for _, backlog in behind],
         )

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
+
 from libs.contracts import CatchUp, DeploymentStatus, Kind, OnDeviceBusy, Trigger
 from libs.schedule.plan import Plan
 
@@ -42,7 +44,7 @@ class DeploymentRow:
     next_fire_at: datetime | None
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> DeploymentRow:
+    def of(cls, record: asyncpg.Record | Mapping[str, Any]) -> DeploymentRow:
         """The row from a record that has (at least) all these columns."""
         values = {name: record[name] for name in cls.__slots__}
         values["status"] = DeploymentStatus(values["status"])
@@ -51,7 +53,9 @@ class DeploymentRow:
         return cls(**values)
 
     def plan(self) -> Plan:
-        """What the decision looks at."""
+        """What the decision looks at. The API stores no `all` yet, so that one is a bug here."""
+        if self.catch_up is CatchUp.ALL:
+            raise ValueError(f"deployment {self.id}: catch-up 'all' is not decided yet")
         return Plan(
             deployment_id=self.id,
             status=self.status,

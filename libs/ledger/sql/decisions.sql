@@ -62,9 +62,9 @@ FROM deployments WHERE id = ANY ($1::uuid[])
 ON CONFLICT (deployment_id, version) DO NOTHING;
 
 -- name: insert_backlogs
-INSERT INTO backlogs (deployment_id, team_id, version, cron_expression, timezone, from_at, until_at)
-SELECT d.id, d.team_id, d.version, d.cron_expression, d.timezone, f.from_at, f.until_at
-FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[]) AS f (id, from_at, until_at)
+INSERT INTO backlogs (deployment_id, team_id, version, cron_expression, timezone, window_seconds, from_at, until_at)
+SELECT d.id, d.team_id, d.version, d.cron_expression, d.timezone, f.window_seconds, f.from_at, f.until_at
+FROM unnest($1::uuid[], $2::integer[], $3::timestamptz[], $4::timestamptz[]) AS f (id, window_seconds, from_at, until_at)
 JOIN deployments d ON d.id = f.id;
 
 -- name: feed

@@ -34,7 +34,7 @@ GRANT EXECUTE ON FUNCTION ledger.ensure_partitions(timestamptz) TO rigbeat_sched
 -- rigbeat_api: its team's rows, and of those only what a person may change.
 GRANT SELECT ON ledger.epoch, ledger.teams, ledger.hosts, ledger.devices, ledger.host_scripts, ledger.deployments,
     ledger.deployment_versions, ledger.script_results, ledger.deployment_executions, ledger.outbox, ledger.audit_log,
-    ledger.dead_letters, ledger.backlogs TO rigbeat_api;
+    ledger.dead_letters, ledger.backlogs, ledger.liveness TO rigbeat_api;
 GRANT INSERT ON ledger.hosts, ledger.api_tokens, ledger.deployments, ledger.deployment_versions,
     ledger.deployment_executions, ledger.outbox, ledger.change_feed, ledger.audit_log, ledger.backlogs TO rigbeat_api;
 GRANT UPDATE (name, userinterface_name, parameters, cron_expression, timezone, start_date, end_date, max_executions,
@@ -47,8 +47,9 @@ GRANT UPDATE (lock_version, lock_owner, lock_reason, lock_since, lock_expires_at
 
 -- rigbeat_ingest: folds facts of all teams; fires nothing, deletes nothing but scripts that a host no longer has.
 GRANT SELECT ON ledger.epoch, ledger.hosts, ledger.devices, ledger.host_scripts, ledger.deployments, ledger.script_results,
-    ledger.deployment_versions, ledger.deployment_executions, ledger.outbox, ledger.change_feed, ledger.dead_letters
-    TO rigbeat_ingest;
+    ledger.deployment_versions, ledger.deployment_executions, ledger.outbox, ledger.change_feed, ledger.dead_letters,
+    ledger.liveness TO rigbeat_ingest;
+GRANT INSERT, UPDATE ON ledger.liveness TO rigbeat_ingest;
 GRANT INSERT ON ledger.devices, ledger.host_scripts, ledger.script_results, ledger.deployment_versions,
     ledger.deployment_executions, ledger.outbox, ledger.change_feed, ledger.audit_log, ledger.dead_letters TO rigbeat_ingest;
 GRANT UPDATE (last_seen_at, runner_id, runner_version, journal_id, boot_id, clock_offset_seconds, max_parallel)
@@ -64,7 +65,7 @@ GRANT UPDATE (applied_at, result) ON ledger.outbox TO rigbeat_ingest;
 
 -- rigbeat_scheduler: fires for all teams, drains the outbox, presumes, retains.
 GRANT SELECT ON ledger.epoch, ledger.hosts, ledger.deployments, ledger.deployment_versions, ledger.deployment_executions,
-    ledger.outbox, ledger.change_feed, ledger.backlogs TO rigbeat_scheduler;
+    ledger.outbox, ledger.change_feed, ledger.backlogs, ledger.liveness TO rigbeat_scheduler;
 GRANT INSERT ON ledger.deployment_versions, ledger.deployment_executions, ledger.outbox, ledger.change_feed,
     ledger.backlogs, ledger.audit_log TO rigbeat_scheduler;
 GRANT UPDATE (status, status_reason, status_by, version, next_fire_at, next_due_at, updated_at) ON ledger.deployments

@@ -213,7 +213,7 @@ CREATE INDEX deployment_executions_open_on ON ledger.deployment_executions (host
     WHERE status IN ('triggered', 'queued', 'running');
 CREATE TABLE ledger.deployment_executions_rest PARTITION OF ledger.deployment_executions DEFAULT;
 
--- Nominal fires of the half-open range (from_at, until_at] that nobody was there for; written as missed in bounded steps.
+-- Nominal fires, from_at <= fire < until_at, that nobody was there for; written as missed in bounded steps.
 CREATE TABLE ledger.backlogs (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     deployment_id uuid NOT NULL REFERENCES ledger.deployments (id),
@@ -221,6 +221,7 @@ CREATE TABLE ledger.backlogs (
     version integer NOT NULL,
     cron_expression text NOT NULL,
     timezone text NOT NULL,
+    window_seconds integer NOT NULL,
     from_at timestamptz NOT NULL,
     until_at timestamptz NOT NULL
 );
@@ -258,6 +259,13 @@ CREATE TABLE ledger.change_feed (
     at timestamptz NOT NULL DEFAULT ledger.now()
 );
 CREATE INDEX change_feed_order ON ledger.change_feed (xid, id);
+
+-- That a consumer of the centre is alive, by name: `presence` says that heartbeats are being read, so that a stopped
+-- reader never makes hosts look dead.
+CREATE TABLE ledger.liveness (
+    name text PRIMARY KEY,
+    at timestamptz NOT NULL
+);
 
 CREATE TABLE ledger.audit_log (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,0 +1,39 @@
+"""`python -m services.scheduler`: one of several schedulers, all alike, none special."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from libs.chassis.health import HealthServer
+from libs.chassis.lifecycle import Part, main, readiness
+from libs.ledger.pool import create_pool
+from services.scheduler.claim import Claimer
+from services.scheduler.drain import Drain
+from services.scheduler.settings import Settings
+from services.scheduler.sweep import Sweeper
+from services.scheduler.wake import Waker
+
+
+async def build(settings: Settings) -> Sequence[Part]:
+    """The parts, in the order in which they start."""
+    url = settings.database_url.get_secret_value()
+    pool = await create_pool(url, application="rigbeat-scheduler", most=5)
+    due, outbox = asyncio.Event(), asyncio.Event()
+    parts: list[Part] = [
+        Drain(
+            pool,
+            settings.amqp_url.get_secret_value(),
+            batch=settings.publish_batch,
+            confirm_seconds=settings.confirm_seconds,
+            wake=outbox,
+        ),
+        Claimer(pool, batch=settings.claim_batch, wake=due),
+        Sweeper(pool, settings, wake_outbox=outbox),
+        Waker(url, due=due, outbox=outbox),
+    ]
+    return [HealthServer(settings.http_port, lambda: readiness(parts), host=settings.http_host), *parts]
+
+
+if __name__ == "__main__":
+    main("scheduler", Settings, build, uvloop=False)

@@ -1,0 +1,29 @@
+"""The scheduler's configuration."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from libs.chassis.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Durations in seconds. The defaults are the production values; tests shorten some."""
+
+    database_url: SecretStr = Field(description="postgresql://rigbeat_scheduler:…@host/database")
+    amqp_url: SecretStr = Field(description="amqp://user:…@host/vhost")
+    http_port: int = Field(default=9101, ge=0, le=65535, description="port of /livez, /readyz, /metrics")
+    http_host: str = "127.0.0.1"
+    claim_batch: int = Field(default=1000, ge=1, le=5000, description="deployments a transaction")
+    publish_batch: int = Field(default=1000, ge=1, le=5000, description="messages that are confirmed together")
+    confirm_seconds: float = Field(default=5, gt=0, lt=15, description="how long a batch waits for its confirms")
+    sweep_seconds: float = Field(default=5, gt=0, description="pause between two looks for what got stuck")
+    republish_seconds: float = Field(
+        default=60, gt=0, description="a trigger that its host did not take is sent again after"
+    )
+    offline_seconds: float = Field(default=30, gt=0, description="a host unheard for so long is offline")
+    host_lost_margin_seconds: float = Field(
+        default=300, gt=0, description="what a run may exceed its time limit before its silent host is given up"
+    )
+    outbox_keep_seconds: float = Field(default=86_400, gt=0, description="how long sent messages are kept")
+    feed_keep_seconds: float = Field(default=86_400, gt=0, description="how long the change feed reaches back")

@@ -1,0 +1,96 @@
+-- name: clock
+SELECT ledger.now();
+
+-- name: end_late
+-- Triggers whose window passed before the broker took them. They may have reached it without our seeing the confirm, so
+-- the ending is presumed, and the host is asked (`void`).
+WITH late AS (
+    UPDATE outbox SET published_at = ledger.now(), result = 'late'
+    WHERE id IN (
+        SELECT id FROM outbox WHERE published_at IS NULL AND not_after <= (SELECT ledger.now())
+        ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
+    )
+    RETURNING execution_id
+)
+UPDATE deployment_executions e
+SET status = 'skipped', reason = 'missed', presumed = true, completed_at = ledger.now(),
+    skip_reason = 'Missed: the broker could not be reached until its window had passed'
+FROM late WHERE e.id = late.execution_id AND e.status = 'triggered'
+RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
+
+-- name: republish
+-- A broker may lose its data: what was sent, is still open and still in time is sent again while its host is online. The
+-- message is the same to the byte, and a host that has it already does nothing.
+UPDATE outbox SET published_at = NULL
+WHERE id IN (
+    SELECT o.id
+    FROM deployment_executions e
+    JOIN outbox o ON o.execution_id = e.id
+    JOIN hosts h ON h.name = e.host_name
+    WHERE e.status = 'triggered'
+      AND o.published_at < (SELECT ledger.now()) - make_interval(secs => $1)
+      AND o.not_after > (SELECT ledger.now())
+      AND h.last_seen_at > (SELECT ledger.now()) - make_interval(secs => $2)
+    ORDER BY o.id LIMIT 500
+    FOR UPDATE OF o SKIP LOCKED
+)
+RETURNING id;
+
+-- name: presume_missed
+-- Triggers that an offline host did not take in their window.
+UPDATE deployment_executions e
+SET status = 'skipped', reason = 'missed', presumed = true, completed_at = ledger.now(),
+    skip_reason = 'Missed: the host was offline until its window had passed'
+WHERE e.id IN (
+    SELECT x.id FROM deployment_executions x
+    JOIN hosts h ON h.name = x.host_name
+    WHERE x.status = 'triggered'
+      AND x.not_after + interval '30 seconds' < (SELECT ledger.now())
+      AND (h.last_seen_at IS NULL OR h.last_seen_at < (SELECT ledger.now()) - make_interval(secs => $1))
+      AND EXISTS (SELECT FROM liveness l WHERE l.name = 'presence'
+                  AND l.at > (SELECT ledger.now()) - make_interval(secs => $1))
+    ORDER BY x.id LIMIT 500 FOR UPDATE OF x SKIP LOCKED
+)
+RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
+
+-- name: presume_lost
+-- Runs whose host is silent for longer than the run itself could have taken. Presumed: the host's word still counts. A
+-- failure counts as an execution, so the caller counts it.
+UPDATE deployment_executions e
+SET status = 'failed', reason = 'host_lost', presumed = true, success = false, completed_at = ledger.now(),
+    error_message = 'The host went away and did not come back with a result'
+WHERE e.id IN (
+    SELECT x.id FROM deployment_executions x
+    JOIN hosts h ON h.name = x.host_name
+    WHERE x.status IN ('queued', 'running')
+      AND coalesce(x.started_at, x.queued_at, x.decided_at)
+          + make_interval(secs => coalesce(x.timeout_seconds, 3600) + $2) < (SELECT ledger.now())
+      AND (h.last_seen_at IS NULL OR h.last_seen_at < (SELECT ledger.now()) - make_interval(secs => $1))
+      AND EXISTS (SELECT FROM liveness l WHERE l.name = 'presence'
+                  AND l.at > (SELECT ledger.now()) - make_interval(secs => $1))
+    ORDER BY x.id LIMIT 500 FOR UPDATE OF x SKIP LOCKED
+)
+RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
+
+-- name: count_lost
+UPDATE deployments d
+SET execution_count = d.execution_count + lost.n, updated_at = d.updated_at
+FROM (SELECT deployment_id, count(*)::integer AS n FROM unnest($1::uuid[]) AS deployment_id GROUP BY deployment_id) lost
+WHERE d.id = lost.deployment_id;
+
+-- name: ensure_partitions
+SELECT ledger.ensure_partitions(ledger.now());
+
+-- name: forget_outbox
+DELETE FROM outbox WHERE id IN (
+    SELECT o.id FROM outbox o
+    LEFT JOIN deployment_executions e ON e.id = o.execution_id
+    WHERE o.published_at < (SELECT ledger.now()) - make_interval(secs => $1)
+      AND (e.id IS NULL OR e.status <> 'triggered')
+    ORDER BY o.published_at LIMIT 5000
+);
+
+-- name: forget_feed
+DELETE FROM change_feed WHERE id IN (
+    SELECT id FROM change_feed WHERE at < (SELECT ledger.now()) - make_interval(secs => $1) ORDER BY id LIMIT 5000
+);

@@ -1,0 +1,133 @@
+"""Looking after what got stuck between two processes: late in the outbox, lost by the broker, taken by a lost host.
+
+Every look is a bounded, guarded statement, so several schedulers may sweep at once. Endings written here are presumed:
+the host's own word, whenever it comes, replaces them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+
+import asyncpg
+
+from libs.chassis.lifecycle import Part
+from libs.chassis.logs import get_logger
+from libs.contracts import Void, manual_id
+from libs.ledger import decisions
+from libs.ledger.outbox import Parcel, enclose
+from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection, Pool
+from libs.ledger.statements import STATEMENTS as LEDGER
+from services.scheduler import metrics
+from services.scheduler.settings import Settings
+from services.scheduler.statements import STATEMENTS
+
+log = get_logger(__name__)
+
+_HOUSEKEEPING_EVERY = 12
+"""Every so many sweeps: retention and partitions."""
+
+
+_JUMP_SECONDS = 5.0
+"""A larger difference between the database's clock and ours, from one sweep to the next, is a jump."""
+
+
+class Sweeper(Part):
+    """The loop."""
+
+    name = "sweep"
+
+    def __init__(self, pool: Pool, settings: Settings, *, wake_outbox: asyncio.Event) -> None:
+        super().__init__()
+        self._pool = pool
+        self._settings = settings
+        self._wake_outbox = wake_outbox
+        self._clocks: tuple[float, float] | None = None
+        self._steady_from = 0.0
+
+    async def run(self) -> None:
+        """Sweep until told to stop."""
+        turn = 0
+        while not self.stopping.is_set():
+            try:
+                await self.sweep()
+                if turn % _HOUSEKEEPING_EVERY == 0:
+                    await self.keep_house()
+                turn += 1
+            except (*CONTENDED, *DATABASE_AWAY) as error:
+                log.warning("A sweep was put off", error=str(error))
+            try:
+                await asyncio.wait_for(self.stopping.wait(), self._settings.sweep_seconds)
+            except TimeoutError:
+                continue
+
+    async def sweep(self) -> None:
+        """One look at everything."""
+        offline = self._settings.offline_seconds
+        async with self._pool.acquire() as connection:
+            async with connection.transaction():
+                await self._presumed(connection, await connection.fetch(STATEMENTS.end_late), "missed")
+            if await self._clock_is_steady(connection):
+                await self._presume(connection, offline)
+            again = await connection.fetch(STATEMENTS.republish, self._settings.republish_seconds, offline)
+        if again:
+            metrics.REPUBLISHED.inc(len(again))
+            log.warning("Triggers are sent again: their hosts are online and did not take them", triggers=len(again))
+            self._wake_outbox.set()
+
+    async def _presume(self, connection: Connection, offline: float) -> None:
+        margin = self._settings.host_lost_margin_seconds
+        async with connection.transaction():
+            await self._presumed(connection, await connection.fetch(STATEMENTS.presume_missed, offline), "missed")
+        async with connection.transaction():
+            lost = await connection.fetch(STATEMENTS.presume_lost, offline, margin)
+            await self._presumed(connection, lost, "host_lost", void=False)
+            if lost:
+                await connection.execute(STATEMENTS.count_lost, [record["deployment_id"] for record in lost])
+
+    async def _clock_is_steady(self, connection: Connection) -> bool:
+        """Whether the database's clock ran with ours since the last look, and so long before that hosts could be heard.
+
+        After a jump every host looks silent until its next heartbeat; nobody may be given up for that.
+        """
+        ours, theirs = time.monotonic(), (await connection.fetchval(STATEMENTS.clock)).timestamp()
+        before, self._clocks = self._clocks, (ours, theirs)
+        if before is None or abs((theirs - before[1]) - (ours - before[0])) > _JUMP_SECONDS:
+            self._steady_from = ours + self._settings.offline_seconds
+        return ours >= self._steady_from
+
+    async def keep_house(self) -> None:
+        """Partitions ahead, and an end to what nobody needs any more."""
+        async with self._pool.acquire() as connection:
+            await connection.execute(STATEMENTS.ensure_partitions)
+            await connection.execute(STATEMENTS.forget_outbox, self._settings.outbox_keep_seconds)
+            await connection.execute(STATEMENTS.forget_feed, self._settings.feed_keep_seconds)
+
+    async def _presumed(
+        self, connection: Connection, records: Sequence[asyncpg.Record], reason: str, *, void: bool = True
+    ) -> None:
+        if not records:
+            return
+        clock = await connection.fetchrow(LEDGER.ledger_now)
+        assert clock is not None
+        if void:
+            await enclose(
+                connection,
+                [
+                    Parcel(
+                        record["team_id"],
+                        Void(
+                            command_id=manual_id(clock["now"], os.urandom(10)),
+                            host=record["host_name"],
+                            execution_id=record["id"],
+                            deployment_id=record["deployment_id"],
+                        ),
+                    )
+                    for record in records
+                ],
+            )
+        await decisions.note(connection, [(r["team_id"], "execution", str(r["id"])) for r in records])
+        metrics.PRESUMED.labels(reason).inc(len(records))
+        log.warning("Endings presumed", reason=reason, executions=len(records))
