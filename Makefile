@@ -1,0 +1,56 @@
+# Everything a person needs to run, test and check Rigbeat. `make` alone lists it.
+
+PYTHON ?= python3
+ARGS ?=
+TESTS ?= tests/unit tests/contract tests/integration tests/e2e
+
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+INPUTS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check fmt clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .venv/.dev ## Make .venv with everything for work on Rigbeat (PYTHON=python3.12 chooses another Python)
+
+run: .venv/.stack ## Start the whole system here: make run ARGS="--port 9000 --no-demo"
+	@exec $(BIN)/rigbeat up $(ARGS)
+
+test: .venv/.dev ## Run the tests: make test TESTS=tests/unit ARGS="-k cron"
+	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+check: .venv/.dev ## Check format, style, types, imports, and that a host needs no more than its extra
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+	tests/check_host_runner_install.sh $(BIN)/python
+
+fmt: .venv/.dev ## Format, and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove .venv and all caches; .rigbeat, where the system keeps its state, stays
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.rigbeat/*' -prune -exec rm -rf {} +
+
+# An installation is as new as its stamp, and made again when what it was made from has changed. To run the system takes
+# less than to work on it; the larger installation has the smaller in it.
+.venv/.stack: $(INPUTS) | $(BIN)/pip
+	@if [ .venv/.dev -nt pyproject.toml ] && [ .venv/.dev -nt constraints.txt ]; then exit 0; fi; \
+	echo "Installing Rigbeat into .venv (once, and after a change of its dependencies) ..." && $(INSTALL) '.[stack]'
+	@touch $@
+
+.venv/.dev: $(INPUTS) | $(BIN)/pip
+	@echo "Installing Rigbeat and its tools into .venv (once, and after a change of its dependencies) ..."
+	@$(INSTALL) '.[dev]'
+	@touch $@
+
+# pip is what is made last: with it the environment is whole.
+$(BIN)/pip:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rigbeat needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) -V 2>&1): name a newer one: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv --clear .venv || { rm -rf .venv; echo "$(PYTHON) cannot make virtual environments: on Debian and Ubuntu, apt install python3-venv"; exit 1; }
