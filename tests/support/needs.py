@@ -1,0 +1,81 @@
+"""Tests whose need is absent: deselected, printed as `NOT RUN: …` at the end, and a failure in CI.
+
+A skip is easily overlooked; this is not. `CI=true` (as `.ci/run` sets) turns the print into exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+
+_ANSWER_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Need:
+    """A marker, what it asks for in words, and whether that is there."""
+
+    marker: str
+    words: str
+    met: Callable[[], bool]
+
+
+def container_engine_answers() -> bool:
+    """Whether Docker's API answers a ping on DOCKER_HOST (unix:// or tcp://)."""
+    target = urlsplit(os.environ.get("DOCKER_HOST", ""))  # noqa: TID251 - the need itself
+    try:
+        with _connected(target.scheme, target.path, target.hostname, target.port) as connection:
+            connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+            return b" 200 " in connection.recv(64)
+    except OSError:
+        return False
+
+
+def _connected(scheme: str, path: str, host: str | None, port: int | None) -> socket.socket:
+    match scheme:
+        case "unix":
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(_ANSWER_SECONDS)
+            try:
+                connection.connect(path)
+            except OSError:
+                connection.close()
+                raise
+            return connection
+        case "tcp" if host and port:
+            return socket.create_connection((host, port), timeout=_ANSWER_SECONDS)
+        case _:
+            raise ConnectionRefusedError(f"no container engine is named by DOCKER_HOST ({scheme or 'not set'})")
+
+
+NEEDS = (Need("containers", "a container engine that answers on DOCKER_HOST", container_engine_answers),)
+_not_run: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    missing = config.stash.setdefault(_not_run, [])
+    for need in NEEDS:
+        asking = [item for item in items if item.get_closest_marker(need.marker)]
+        if not asking or need.met():
+            continue
+        config.hook.pytest_deselected(items=asking)
+        items[:] = [item for item in items if item not in asking]
+        missing += [f"{item.nodeid} (needs {need.words})" for item in asking]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(_not_run, []):
+        terminalreporter.write_line(f"NOT RUN: {line}", yellow=True, bold=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    in_ci = os.environ.get("CI") == "true"  # noqa: TID251 - how every CI says what it is
+    quiet = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+    if session.config.stash.get(_not_run, []) and in_ci and exitstatus in quiet:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
