@@ -100,16 +100,19 @@ async def test_a_silent_client_is_given_up(server: HealthServer, monkeypatch: py
         await writer.wait_closed()
 
 
-async def test_the_port_is_free_after_the_stop_even_with_a_client_connected() -> None:
+async def test_a_stop_lets_go_of_the_port_and_of_clients() -> None:
     part = HealthServer(0, dict)
     await part.start()
-    _, writer = await asyncio.open_connection("127.0.0.1", part.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", part.port)
+    assert (await get(part, "/livez"))[0] == 200  # so the first client has been accepted too
     await part.stop(1)
+    async with asyncio.timeout(health.REQUEST_SECONDS / 2):
+        assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
     again = HealthServer(part.port, dict)
     await again.start()
     await again.stop(1)
-    writer.close()
-    await writer.wait_closed()
 
 
 async def test_a_taken_port_is_said_at_the_start(server: HealthServer) -> None:

@@ -96,6 +96,32 @@ async def test_a_body_that_takes_longer_is_cancelled_once() -> None:
     assert journal == ["p began", "p cancelled"]
 
 
+async def test_a_second_stop_does_not_interrupt_the_cleaning_up() -> None:
+    class Cleaning(Part):
+        cleaned = False
+        cleaning = asyncio.Event()
+        may_end = asyncio.Event()
+
+        async def run(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                self.cleaning.set()
+                await self.may_end.wait()
+                self.cleaned = True
+
+    part = Cleaning()
+    await part.start()
+    first = asyncio.create_task(part.stop(0.01))
+    async with asyncio.timeout(2):
+        await part.cleaning.wait()
+    second = asyncio.create_task(part.stop(0.0))
+    await asyncio.wait({second}, timeout=0.05)
+    part.may_end.set()
+    await asyncio.gather(first, second)
+    assert part.cleaned
+
+
 async def test_a_part_says_itself_when_it_is_not_ready() -> None:
     part = Recorded("p", [])
     await part.start()
