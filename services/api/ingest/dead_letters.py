@@ -1,0 +1,219 @@
+"""The consumer of `dead.letters`: every dead letter is stored for people, and one that was a trigger ends its row.
+
+A message that was returned was never delivered: `undeliverable`, final. For every other (expired, delivered too often)
+the broker does not tell whether the host has it: `missed`, presumed, and the host is asked (`void`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from uuid import UUID
+
+from aio_pika.abc import AbstractConnection
+
+from libs.chassis.amqp.connection import forever
+from libs.chassis.amqp.consumer import consume_batches
+from libs.chassis.amqp.dead import Death, death
+from libs.chassis.amqp.declare import declare
+from libs.chassis.amqp.message import Incoming
+from libs.chassis.lifecycle import Part
+from libs.chassis.logs import get_logger
+from libs.contracts import ContractError, Message, Reason, Trigger, Void, manual_id
+from libs.contracts.message import rfc3339
+from libs.contracts.topology import DEAD_LETTERS, central
+from libs.ledger import decisions
+from libs.ledger.outbox import Parcel, enclose
+from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection, Pool
+from libs.ledger.statements import STATEMENTS as LEDGER
+from services.api.core.projection import Row, never_delivered, presume_missed
+from services.api.ingest import executions, metrics
+from services.api.ingest.executions import Changes
+from services.api.ingest.reading import read
+from services.api.ingest.statements import STATEMENTS
+
+log = get_logger(__name__)
+
+NAME = "rigbeat-ingest-dead-letters"
+MAX_BODY_BYTES = 64 * 1024
+MAX_BATCH = 100
+UNKNOWN_DEATH = Death(queue="", reason="unknown", exchange="")
+
+_SENTENCES = {
+    "expired": "Missed: the host did not take it until its window had passed",
+    "delivery_limit": "Missed: it was delivered to the host too often without being taken",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter as it is stored; `message` only if it can be read."""
+
+    id: UUID
+    delivery: Incoming
+    death: Death
+    message: Message | None
+
+    @property
+    def host(self) -> str | None:
+        """Whose it was, as far as the message says."""
+        return getattr(self.message, "host", None)
+
+    @property
+    def execution_id(self) -> UUID | None:
+        """What it was about, as far as the message says."""
+        return getattr(self.message, "execution_id", None)
+
+    @property
+    def kind(self) -> str:
+        """The reason without its sentence."""
+        return self.death.reason.partition(":")[0]
+
+
+class DeadLetterBox(Part):
+    """Stores dead letters and ends the rows that they belong to."""
+
+    name = "dead-letters"
+
+    def __init__(self, pool: Pool, url: str) -> None:
+        super().__init__()
+        self._pool = pool
+        self._url = url
+        self.ready = False
+
+    async def run(self) -> None:
+        """Consume until told to stop, over as many connections as it takes."""
+        await forever(self._url, NAME, self._session, self.stopping)
+
+    async def _session(self, connection: AbstractConnection) -> None:
+        topology = central()
+        await declare(connection, topology.exchanges, topology.queues, topology.bindings)
+        up = metrics.CONSUMER_UP.labels(DEAD_LETTERS)
+        self.ready = True
+        up.set(1)
+        try:
+            await consume_batches(
+                connection,
+                DEAD_LETTERS,
+                self._handle,
+                prefetch=MAX_BATCH,
+                max_batch=MAX_BATCH,
+                transient=(*DATABASE_AWAY, *CONTENDED),
+                stopping=self.stopping,
+            )
+        finally:
+            self.ready = False
+            up.set(0)
+
+    async def _handle(self, batch: Sequence[Incoming]) -> None:
+        letters = [_letter(delivery) for delivery in batch]
+        async with self._pool.acquire() as connection, connection.transaction():
+            await store(connection, letters)
+        for letter in letters:
+            metrics.DEAD_LETTERS.labels(letter.kind).inc()
+            log.warning(
+                "A dead letter", reason=letter.death.reason, queue=letter.death.queue, type=letter.delivery.type
+            )
+
+
+async def store(connection: Connection, letters: Sequence[Letter]) -> None:
+    """Store `letters` and end the rows of the triggers among them, in the caller's transaction."""
+    clock = await connection.fetchrow(LEDGER.ledger_now)
+    assert clock is not None
+    now: datetime = clock["now"]
+    changes = Changes()
+    rows = await executions.lock(
+        connection, {letter.message.execution_id for letter in letters if isinstance(letter.message, Trigger)}
+    )
+    ended = dict(rows)
+    for letter in letters:
+        if isinstance(letter.message, Trigger) and letter.message.execution_id in rows:
+            identity = letter.message.execution_id
+            ended[identity] = _end(ended[identity], letter, now)
+    await executions.write(connection, [(row, ended[identity]) for identity, row in rows.items()], changes)
+    presumed = [ended[key] for key, row in rows.items() if ended[key].presumed and not row.presumed]
+    await enclose(connection, [_void(row, now) for row in presumed])
+    await _insert(connection, letters, now)
+    await decisions.note(connection, list(changes.feed))
+
+
+def _end(row: Row, letter: Letter, now: datetime) -> Row:
+    if letter.kind == Reason.UNDELIVERABLE:
+        return never_delivered(row, now)
+    sentence = _SENTENCES.get(letter.kind, f"Missed: the host did not take it ({letter.death.reason})")
+    return presume_missed(row, now, _storable(sentence))
+
+
+def _void(row: Row, now: datetime) -> Parcel:
+    command_id = manual_id(now, os.urandom(10))
+    return Parcel(
+        row.team_id,
+        Void(command_id=command_id, host=row.host_name, execution_id=row.id, deployment_id=row.deployment_id),
+    )
+
+
+async def _insert(connection: Connection, letters: Sequence[Letter], now: datetime) -> None:
+    hosts = {letter.host for letter in letters if letter.host is not None}
+    teams = {r["name"]: r["team_id"] for r in await connection.fetch(STATEMENTS.teams_of_hosts, list(hosts))}
+    await connection.execute(
+        STATEMENTS.insert_dead_letters,
+        now,
+        [letter.id for letter in letters],
+        [_storable(letter.death.queue) for letter in letters],
+        [_storable(letter.death.reason) for letter in letters],
+        [_storable(letter.delivery.type) for letter in letters],
+        [letter.host for letter in letters],
+        [teams.get(letter.host or "") for letter in letters],
+        [letter.execution_id for letter in letters],
+        [json.dumps(_jsonable(letter.delivery.headers)) for letter in letters],
+        [letter.delivery.body[:MAX_BODY_BYTES] for letter in letters],
+        [len(letter.delivery.body) for letter in letters],
+    )
+
+
+def _letter(delivery: Incoming) -> Letter:
+    died = death(delivery.headers) or UNKNOWN_DEATH
+    try:
+        message: Message | None = read(delivery)
+    except ContractError:
+        message = None
+    # The same for every delivery of the same dead letter, so that the second is not stored.
+    words = (died.queue, died.reason, delivery.message_id, delivery.routing_key)
+    digest = sha256("\n".join(words).encode(errors="replace") + delivery.body).digest()
+    return Letter(manual_id(_died_at(delivery), digest), delivery, died, message)
+
+
+def _died_at(delivery: Incoming) -> datetime:
+    """When it died, as the broker says, else when it was sent: what its id sorts by."""
+    deaths = delivery.headers.get("x-death")
+    at = deaths[0].get("time") if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else None
+    epoch = datetime.fromtimestamp(0, UTC)
+    return max((one for one in (at, delivery.timestamp) if isinstance(one, datetime)), default=epoch)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL has no NUL in text, and no half of a surrogate pair."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def _jsonable(value: object) -> object:
+    """An AMQP value as JSON; what has no form there as text."""
+    match value:
+        case None | bool() | int():
+            return value
+        case str():
+            return _storable(value)
+        case datetime():
+            return rfc3339(value)
+        case bytes() | bytearray():
+            return _storable(value.decode(errors="replace"))
+        case Mapping():
+            return {_storable(str(key)): _jsonable(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_jsonable(one) for one in value]
+        case _:
+            return _storable(str(value))

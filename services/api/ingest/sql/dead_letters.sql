@@ -1,0 +1,11 @@
+-- name: teams_of_hosts
+SELECT name, team_id FROM hosts WHERE name = ANY ($1::text[]);
+
+-- name: insert_dead_letters
+INSERT INTO dead_letters (id, at, queue, reason, type, host_name, team_id, execution_id, headers, body, body_size)
+SELECT f.id, $1::timestamptz, f.queue, f.reason, f.type, f.host_name, f.team_id, f.execution_id, f.headers::jsonb, f.body,
+       f.body_size
+FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::uuid[], $9::text[], $10::bytea[],
+            $11::bigint[])
+     AS f (id, queue, reason, type, host_name, team_id, execution_id, headers, body, body_size)
+ON CONFLICT (id) DO NOTHING;

@@ -1,0 +1,13 @@
+-- name: lock_hosts
+SELECT name, team_id, shared_teams, revoked_at, last_seen_at FROM hosts WHERE name = ANY ($1::text[]) ORDER BY name
+FOR NO KEY UPDATE;
+
+-- name: hosts_seen
+UPDATE hosts h SET last_seen_at = $3, clock_offset_seconds = f.clock_offset_seconds
+FROM unnest($1::text[], $2::double precision[]) AS f (name, clock_offset_seconds)
+WHERE h.name = f.name;
+
+-- name: hosts_silent_since
+-- Whose silence became too long between two looks.
+SELECT name, team_id, shared_teams FROM hosts
+WHERE revoked_at IS NULL AND last_seen_at > $1 AND last_seen_at <= $2;

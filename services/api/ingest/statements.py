@@ -1,0 +1,9 @@
+"""The ingest's own named statements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from libs.chassis.named_sql import NamedSql
+
+STATEMENTS = NamedSql(Path(__file__).parent / "sql")
