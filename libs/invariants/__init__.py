@@ -1,0 +1,1 @@
+"""The checks of the invariants I1 to I8: scanner, API and tests use them."""

@@ -74,7 +74,7 @@ RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
 
 -- name: count_lost
 UPDATE deployments d
-SET execution_count = d.execution_count + lost.n, updated_at = d.updated_at
+SET execution_count = d.execution_count + lost.n
 FROM (SELECT deployment_id, count(*)::integer AS n FROM unnest($1::uuid[]) AS deployment_id GROUP BY deployment_id) lost
 WHERE d.id = lost.deployment_id;
 

@@ -68,11 +68,12 @@ GRANT SELECT ON ledger.epoch, ledger.hosts, ledger.deployments, ledger.deploymen
     ledger.outbox, ledger.change_feed, ledger.backlogs, ledger.liveness TO rigbeat_scheduler;
 GRANT INSERT ON ledger.deployment_versions, ledger.deployment_executions, ledger.outbox, ledger.change_feed,
     ledger.backlogs, ledger.audit_log TO rigbeat_scheduler;
-GRANT UPDATE (status, status_reason, status_by, version, next_fire_at, next_due_at, updated_at) ON ledger.deployments
+GRANT UPDATE (status, status_reason, status_by, version, next_fire_at, next_due_at, updated_at, execution_count)
+    ON ledger.deployments
     TO rigbeat_scheduler;
 GRANT UPDATE (status, success, skip_reason, error_message, reason, presumed, completed_at, published_at)
     ON ledger.deployment_executions TO rigbeat_scheduler;
-GRANT UPDATE (attempts, published_at) ON ledger.outbox TO rigbeat_scheduler;
+GRANT UPDATE (attempts, published_at, result) ON ledger.outbox TO rigbeat_scheduler;
 GRANT UPDATE, DELETE ON ledger.backlogs TO rigbeat_scheduler;
 GRANT DELETE ON ledger.outbox, ledger.change_feed TO rigbeat_scheduler;
 
