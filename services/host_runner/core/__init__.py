@@ -1,0 +1,1 @@
+"""What a host decides, pure: no clock, no file, no socket."""
