@@ -1,0 +1,251 @@
+"""Starts, watches and ends shims. All that is known of them lies in their folders, so that any runner can take over.
+
+The one file of the runner that starts processes. Linux 5.4 or newer (pidfd).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import py_compile
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from libs.chassis.logs import get_logger
+from services.host_runner import shim
+from services.host_runner.core.ending import Ending, How
+from services.host_runner.leftovers import kill_cgroup, kill_leftovers, remove_cgroup
+from services.host_runner.run_dir import (
+    ERRORS,
+    OUTPUT,
+    ShimState,
+    inspect,
+    instant,
+    last_error,
+    output_size,
+    read_ending,
+    read_facts,
+)
+
+LOOK_AT_FIRST_SECONDS = 0.002
+LOOK_AT_MOST_SECONDS = 0.05
+
+__all__ = [
+    "OUTPUT",
+    "ShimSpec",
+    "ShimState",
+    "cancel",
+    "inspect",
+    "interpreter",
+    "kill_leftovers",
+    "spawn",
+    "started",
+    "wait_ended",
+]
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ShimSpec:
+    """What a shim is told. Durations are seconds; `env` is the script's whole environment.
+
+    `env` holds RIGBEAT_EXECUTION_ID: by it the tree is found when its shim is dead.
+    """
+
+    run_dir: Path
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: Path
+    timeout_seconds: float
+    silence_timeout_seconds: float | None
+    grace_seconds: float
+    max_output_bytes: int
+    python: str
+
+
+def spawn(spec: ShimSpec) -> int:
+    """Start a shim and return its pid; it outlives this process, and `wait_ended` reaps it.
+
+    Blocks for a few milliseconds. Raises `OSError` when the interpreter or the folder is not to be had.
+    """
+    if not spec.run_dir.is_dir():
+        spec.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync(spec.run_dir.parent)
+    silence = () if spec.silence_timeout_seconds is None else ("--silence", str(spec.silence_timeout_seconds))
+    options = ("--timeout", str(spec.timeout_seconds), *silence, "--grace", str(spec.grace_seconds))
+    limits = ("--max-output", str(spec.max_output_bytes), "--cwd", str(spec.cwd.absolute()))
+    with (spec.run_dir / ERRORS).open("ab") as errors:
+        child = subprocess.Popen(
+            [*interpreter(spec.python), str(spec.run_dir.absolute()), *options, *limits, "--", *spec.argv],
+            env=dict(spec.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+    # Its zombie is ours to reap, in `wait_ended`; a Popen that is dropped would try it, too.
+    child.returncode = 0
+    return child.pid
+
+
+def interpreter(python: str) -> tuple[str, ...]:
+    """How to run the shim with this Python: compiled where the Python is ours, which saves 6 ms a start."""
+    return (python, "-I", "-S", _compiled_shim() if python == sys.executable else shim.__file__)
+
+
+@cache
+def _compiled_shim() -> str:
+    with suppress(OSError):  # a folder that cannot be written to
+        return py_compile.compile(shim.__file__, doraise=True) or shim.__file__
+    return shim.__file__
+
+
+async def started(run_dir: Path, within: float) -> datetime | None:
+    """When the script's process came to be, in the host's clock; waits for it up to `within` seconds.
+
+    None: it is not there yet, or was never to be (`wait_ended` tells why).
+    """
+    deadline = time.monotonic() + within
+    pause = LOOK_AT_FIRST_SECONDS
+    while True:
+        state = inspect(run_dir)
+        for name in ("started", "status"):
+            at = read_facts(run_dir / name).get("started_at")
+            if at:
+                return instant(at)
+        if state in {ShimState.FINISHED, ShimState.DEAD} or time.monotonic() >= deadline:
+            return None
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.2, LOOK_AT_MOST_SECONDS)
+
+
+async def wait_ended(run_dir: Path, pid: int | None = None) -> Ending:
+    """Wait until nothing of the tree lives, and tell how it ended.
+
+    `pid` is what `spawn` returned to this very process; None for a shim that an earlier runner started. When the shim
+    died without a status, what is left of the tree is killed first, however long that takes. May be cancelled and
+    called again.
+    """
+    pause = LOOK_AT_FIRST_SECONDS
+    if pid is not None:
+        await _reap(pid)
+    while True:
+        match inspect(run_dir):
+            case ShimState.FINISHED:
+                return read_ending(run_dir)
+            case ShimState.NEVER_STARTED:
+                said = last_error(run_dir) or "no shim has begun"
+                return Ending(How.SPAWN_FAILED, ended_at=_now(), error=f"The shim did not start: {said}")
+            case ShimState.DEAD:
+                return await _bury(run_dir)
+            case ShimState.ALIVE:
+                with suppress(ProcessLookupError):
+                    shim_fd = _open_live(run_dir)
+                    if shim_fd is not None:
+                        await _readable(shim_fd)
+                        continue
+                # Between its death and the end of its lock there are moments.
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.2, LOOK_AT_MOST_SECONDS)
+
+
+def cancel(run_dir: Path) -> None:
+    """Have the tree ended: TERM, then KILL after the grace time. Answers at once; harmless when nothing lives.
+
+    A shim that is only just starting sees it before it starts the script. Without a folder there is nothing to cancel.
+    """
+    with suppress(FileNotFoundError):
+        (run_dir / "cancel").touch()
+    with suppress(ProcessLookupError):
+        shim_fd = _open_live(run_dir)
+        if shim_fd is not None:
+            try:
+                signal.pidfd_send_signal(shim_fd, signal.SIGTERM)
+            finally:
+                os.close(shim_fd)
+
+
+async def _bury(run_dir: Path) -> Ending:
+    """Kill what a dead shim left behind, then say that the run was interrupted."""
+    mark = read_facts(run_dir / "start")
+    # A mark can be empty after a power cut; then nothing of the tree lives, and the folder's name is the id.
+    execution_id = mark.get("execution_id") or run_dir.name
+    cgroup = mark.get("cgroup", "")
+    killed = 0
+    is_clean = False
+    while not is_clean:
+        try:
+            kill_cgroup(cgroup, execution_id)
+            killed += await asyncio.to_thread(kill_leftovers, execution_id)
+            is_clean = True
+        except TimeoutError as error:
+            log.warning("A device stays taken", reason=str(error), run_dir=str(run_dir))
+    remove_cgroup(cgroup, execution_id)
+    began = read_facts(run_dir / "started").get("started_at")
+    started_at, ended_at = instant(began) if began else None, _now()
+    return Ending(
+        How.INTERRUPTED,
+        ended_at=ended_at,
+        started_at=started_at,
+        duration_seconds=max(0.0, (ended_at - started_at).total_seconds()) if started_at else None,
+        output_bytes=output_size(run_dir),
+        leftovers=killed,
+    )
+
+
+def _open_live(run_dir: Path) -> int | None:
+    """A pidfd of the living shim; None if it does not live. Raises `ProcessLookupError` while it is just ending."""
+    pid = read_facts(run_dir / "start").get("pid")
+    if not pid:
+        return None
+    descriptor = os.pidfd_open(int(pid))
+    # Whoever holds the lock now is the shim, and lives, so what was opened before is no later process of that number.
+    if inspect(run_dir) is ShimState.ALIVE:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+async def _reap(pid: int) -> None:
+    """Wait until our own child is dead, and take its zombie away; nothing if there is no such child."""
+    with suppress(ChildProcessError):
+        _look_at_child(pid, os.WNOWAIT)
+        await _readable(os.pidfd_open(pid))
+        _look_at_child(pid, 0)
+
+
+def _look_at_child(pid: int, flags: int) -> None:
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | flags)
+
+
+async def _readable(descriptor: int) -> None:
+    """Wait until this pidfd says that its process is dead, and close it."""
+    loop = asyncio.get_running_loop()
+    dead = asyncio.Event()
+    loop.add_reader(descriptor, dead.set)
+    try:
+        await dead.wait()
+    finally:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)  # the shell's clock
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

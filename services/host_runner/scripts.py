@@ -1,0 +1,161 @@
+"""The scripts of this host: found by name, never outside their folder; how they are called; what they take."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from uuid import UUID
+
+from libs.chassis.logs import get_logger
+from libs.contracts import ScriptInfo, ScriptParameter
+from services.host_runner.core.script_parameters import described, parsed
+
+LONGEST_NAME = 255
+
+log = get_logger(__name__)
+
+
+class ScriptNotFoundError(LookupError):
+    """There is no such script in the folder; the text is for people."""
+
+
+class ParametersError(ValueError):
+    """The parameters cannot be split into arguments; the text is for people."""
+
+
+def find(folder: Path, name: str) -> Path:
+    """The script of this name, as an absolute path. Raises `ScriptNotFoundError`.
+
+    A name may hold `/` for a folder in the folder, but never leads out of it, not even by a symbolic link.
+    """
+    parts = name.split("/")
+    if not name.isprintable() or any(part in {"", ".", ".."} for part in parts):
+        raise ScriptNotFoundError(f"{name!r} is not the name of a script")
+    root = folder.resolve()
+    path = (root / name).resolve()
+    if not path.is_relative_to(root) or not path.is_file():
+        raise ScriptNotFoundError(f"There is no script {name} in {folder}")
+    return path
+
+
+def argv(
+    script: Path, *, python: str, userinterface_name: str, parameters: str, host: str, device: str
+) -> tuple[str, ...]:
+    """How to call the script: never through a shell. Raises `ParametersError`.
+
+    The user interface comes first, if there is one, then the parameters, then `--host` and `--device`.
+    """
+    program = (python, str(script)) if script.suffix == ".py" else (str(script),)
+    userinterface = (userinterface_name,) if userinterface_name else ()
+    return (*program, *userinterface, *split(parameters), "--host", host, "--device", device)
+
+
+def split(parameters: str) -> tuple[str, ...]:
+    """The parameters as a shell splits them. Raises `ParametersError`.
+
+    A flag that is followed by an empty value (`--x ''`, `--x=`) is dropped with it: on a form it was left open.
+    """
+    if "\0" in parameters:
+        raise ParametersError("The parameters hold a NUL character")
+    try:
+        words = shlex.split(parameters)
+    except ValueError as error:
+        raise ParametersError(f"The parameters cannot be split into arguments: {error}") from None
+    kept: list[str] = []
+    for place, word in enumerate(words):
+        if "--" in words[:place]:
+            kept.append(word)  # what follows a bare `--` is no flag
+        elif word.startswith("--") and word.endswith("=") and "=" not in word[:-1]:
+            continue
+        elif not word and kept and place and _is_flag(words[place - 1]):
+            kept.pop()
+        else:
+            kept.append(word)
+    return tuple(kept)
+
+
+def environment(
+    *,
+    execution_id: UUID,
+    artifacts_dir: Path,
+    host: str,
+    device: str,
+    labels: Mapping[str, str],
+    path: str,
+    home: str,
+    language: str = "C.UTF-8",
+    timezone: str | None = None,
+) -> dict[str, str]:
+    """The script's whole environment: nothing of the runner's own gets into it."""
+    clean = {
+        "PATH": path,
+        "HOME": home,
+        "LANG": language,
+        "PYTHONUNBUFFERED": "1",
+        "RIGBEAT_EXECUTION_ID": str(execution_id),
+        "RIGBEAT_ARTIFACTS_DIR": str(artifacts_dir),
+        "RIGBEAT_HOST": host,
+        "RIGBEAT_DEVICE": device,
+        "RIGBEAT_DEVICE_LABELS": json.dumps(dict(labels), ensure_ascii=False, sort_keys=True),
+    }
+    return clean if timezone is None else {**clean, "TZ": timezone}
+
+
+def list_scripts(folder: Path) -> tuple[ScriptInfo, ...]:
+    """What can be run on this host, by name, with what each takes; a script is never run to ask it.
+
+    Hidden files, `__…__` ones, virtual environments and what can be neither run by Python nor executed are left out.
+    """
+    root = folder.resolve()
+    return tuple(ScriptInfo(name=name, parameters=_parameters(path)) for name, path in sorted(_runnable(root, root)))
+
+
+def _runnable(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        log.warning("A folder of scripts cannot be read", folder=str(folder), reason=str(error))
+        return
+    for path in inside:
+        name = path.relative_to(root).as_posix()
+        if path.name.startswith((".", "__")) or len(name) > LONGEST_NAME:
+            continue
+        if path.is_dir():
+            if not path.is_symlink() and not (path / "pyvenv.cfg").exists():
+                yield from _runnable(path, root)
+            continue
+        try:
+            script = find(root, name)
+        except ScriptNotFoundError:
+            continue
+        if script.suffix == ".py" or os.access(script, os.X_OK):
+            yield name, path
+
+
+def _parameters(script: Path) -> tuple[ScriptParameter, ...]:
+    for file in (script.with_name(f"{script.name}.toml"), script.with_suffix(".toml"), script):
+        if file.is_file() and file.suffix in {".toml", ".py"}:
+            try:
+                return _read_parameters(file, file.stat().st_mtime_ns)
+            except OSError as error:
+                log.warning("A script's parameters cannot be read", file=str(file), reason=str(error))
+    return ()
+
+
+@lru_cache(maxsize=4096)
+def _read_parameters(file: Path, _changed_at: int) -> tuple[ScriptParameter, ...]:
+    # Cached until it changes: the folder is looked at every few seconds.
+    try:
+        return described(file.read_text(encoding="utf-8")) if file.suffix == ".toml" else parsed(file.read_bytes())
+    except (ValueError, SyntaxError) as error:
+        log.warning("A script's parameters cannot be told", file=str(file), reason=str(error))
+        return ()
+
+
+def _is_flag(word: str) -> bool:
+    # -5 is a value, not a flag.
+    return word.startswith("-") and len(word) > 1 and not word[1].isdigit()
