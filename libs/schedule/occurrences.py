@@ -41,6 +41,8 @@ def occurrences(expression: str, timezone: str, after: datetime, until: datetime
     """
     cron, tz = parse(expression), zone(timezone)
     after, until = max(after.astimezone(UTC), _EARLIEST), min(until.astimezone(UTC), _LATEST)
+    if after >= until:
+        return iter(())
     return _fixed_time(cron, tz, after, until) if cron.is_fixed_time else _real_time(cron, timezone, after, until)
 
 
@@ -49,7 +51,8 @@ def next_occurrence(expression: str, timezone: str, after: datetime) -> datetime
 
     Kept by (expression, zone, minute), so that many deployments of one expression cost one search.
     """
-    found = _next_after_minute(expression, timezone, after.astimezone(UTC).replace(second=0, microsecond=0))
+    after = max(after.astimezone(UTC), _EARLIEST)
+    found = _next_after_minute(expression, timezone, after.replace(second=0, microsecond=0))
     if found is None or found > after:
         return found
     # Only where local time was not a whole minute away from UTC can a fire lie inside a minute.
@@ -75,18 +78,17 @@ def _fixed_time(cron: Cron, tz: ZoneInfo, after: datetime, until: datetime) -> I
 
 def _real_time(cron: Cron, timezone: str, after: datetime, until: datetime) -> Iterator[datetime]:
     tz = zone(timezone)
-    begin = after.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    begin = edge = after  # of a stretch of one offset; its fires lie strictly after the edge
     while begin <= until:
         end, offset = segment_end(timezone, begin), offset_at(tz, begin)
-        # One second back, because _walls excludes its start.
-        for wall in _walls(cron, begin.replace(tzinfo=None) + offset - _SECOND):
+        for wall in _walls(cron, edge.replace(tzinfo=None) + offset):
             instant = wall.replace(tzinfo=UTC) - offset
             if instant >= end:
                 break
             if instant > until:
                 return
             yield instant
-        begin = end
+        begin, edge = end, end - _SECOND  # what falls on the change itself fires
 
 
 def _walls(cron: Cron, after: datetime) -> Iterator[datetime]:
