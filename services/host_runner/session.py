@@ -1,0 +1,114 @@
+"""The runner's one connection to the broker: presence first, then commands, then triggers, beside them what it says.
+
+One connection for all of it, so that they end together: who may no longer consume does not look alive either. It is
+opened anew for ever; what was not acknowledged comes again, what was not confirmed is sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from aio_pika.abc import AbstractConnection
+
+from libs.chassis.amqp.connection import forever
+from libs.chassis.amqp.dead import DeadLetters
+from libs.chassis.amqp.publisher import Publisher
+from libs.chassis.amqp.subscription import Subscription
+from libs.chassis.errors import Refused
+from libs.chassis.lifecycle import Part
+from libs.chassis.logs import get_logger
+from libs.contracts.topology import DEAD, presence_queue
+from services.host_runner.concurrency import pause, together
+from services.host_runner.intake import Intake
+from services.host_runner.outbound import Outbound
+from services.host_runner.runner import Runner
+
+FIRST_PATIENCE_SECONDS = 5.0
+"""The broker may still hold the presence of a runner that was just killed."""
+PATIENCE_SECONDS = 30.0
+"""Our own former connection may live on in the broker until it misses the AMQP heartbeats (2 × 10 s)."""
+ASK_AGAIN_SECONDS = 0.5
+
+log = get_logger(__name__)
+
+
+class PresenceTakenError(Exception):
+    """Another runner serves this host."""
+
+
+class Session(Part):
+    """Connects, for as long as the process lives. Ends by itself, `refused`, when another runner serves the host."""
+
+    name = "broker"
+
+    def __init__(self, url: str, runner: Runner, intake: Intake, outbound: Outbound) -> None:
+        super().__init__()
+        self._url = url
+        self._runner = runner
+        self._intake = intake
+        self._outbound = outbound
+        self._patience = FIRST_PATIENCE_SECONDS
+        self.refused: str | None = None
+        self.ready = False
+
+    async def run(self) -> None:
+        """The body."""
+        name = f"host-runner {self._runner.identity.host}"
+        try:
+            await forever(self._url, name, self._work, self.stopping, on_down=self._on_down)
+        except PresenceTakenError as error:
+            self.refused = str(error)
+
+    def _on_down(self, _: Exception) -> None:
+        self.ready = False
+
+    async def _work(self, connection: AbstractConnection) -> None:
+        presence = await self._presence(connection)
+        if presence is None:
+            return
+        self._patience = PATIENCE_SECONDS
+        publisher = Publisher(connection)
+        dead = DeadLetters(publisher, DEAD, clock=self._runner.now)
+        quiet = asyncio.Event()
+        self.ready = True
+        try:
+            await together(
+                self._consume(connection, presence, dead, quiet),
+                self._outbound.hellos(publisher, self.stopping),
+                self._outbound.heartbeats(publisher, self.stopping),
+                self._outbound.events(publisher, quiet),
+            )
+        finally:
+            self.ready = False
+            await publisher.close()
+
+    async def _consume(
+        self, connection: AbstractConnection, presence: Subscription, dead: DeadLetters, quiet: asyncio.Event
+    ) -> None:
+        try:
+            await together(
+                presence.wait_ended(),
+                self._intake.commands(connection, dead, self.stopping),
+                self._intake.triggers(connection, dead, self.stopping),
+            )
+        finally:
+            await presence.close()
+        # Nothing is decided for the centre any more: what is said from now on is the last of it.
+        quiet.set()
+        self._runner.has_news.set()
+
+    async def _presence(self, connection: AbstractConnection) -> Subscription | None:
+        """The exclusive consumer that makes this the one runner of the host. Raises `PresenceTakenError`."""
+        queue = presence_queue(self._runner.identity.host)
+        give_up_at = asyncio.get_running_loop().time() + self._patience
+        while not self.stopping.is_set():
+            try:
+                return await Subscription.open(connection, queue, prefetch=1, stopping=self.stopping, exclusive=True)
+            except Refused as error:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise PresenceTakenError(
+                        f"another runner serves the host {self._runner.identity.host!r} "
+                        f"(it holds {queue}): stop it first, or give this one a name of its own"
+                    ) from error
+            await pause(ASK_AGAIN_SECONDS, self.stopping)
+        return None
