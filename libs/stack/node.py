@@ -33,11 +33,12 @@ class Node:
     directory: Path
     name: str
     ports: NodePorts
+    installation: Installation
 
-    def environment(self, installation: Installation) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """For the server's script and for epmd; every path that has a default in /etc or /var is set."""
         home = self.directory
-        return installation.environment() | {
+        return self.installation.environment() | {
             "HOME": str(home),
             "ERL_EPMD_PORT": str(self.ports.epmd),
             "ERL_EPMD_ADDRESS": LOOPBACK,
@@ -73,7 +74,7 @@ class Node:
         return named + [part for key, value in kernel.items() for part in ("-kernel", key, value)]
 
 
-def prepare(directory: Path, ports: NodePorts) -> Node:
+def prepare(directory: Path, ports: NodePorts, installation: Installation) -> Node:
     """Write the node's files; what was drawn once (name, cookie, password) stays, for the queues depend on it."""
     secret.kept(directory / ".erlang.cookie", mode=_OWNER_READS)
     name = directory / "name"
@@ -87,7 +88,7 @@ def prepare(directory: Path, ports: NodePorts) -> Node:
         "env.conf": "",
     }.items():
         secret.write(directory / file, text)
-    return Node(directory, name.read_text(), ports)
+    return Node(directory, name.read_text(), ports, installation)
 
 
 def _settings(ports: NodePorts, password: str) -> str:

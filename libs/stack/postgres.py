@@ -22,7 +22,7 @@ SUPERUSER = "postgres"
 _START_SECONDS = 60.0
 _INITDB_SECONDS = 120.0
 _STOP_SECONDS = 30.0
-_DYING_SECONDS = 5.0  # a server whose parent was just killed still needs a moment to end
+_DYING_SECONDS = 3.0  # a server whose parent was just killed still needs a moment to end
 _POLL_SECONDS = 0.02
 
 
