@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import islice
 from typing import Literal, assert_never
 from uuid import UUID
@@ -212,12 +213,17 @@ def _newest(plan: Plan, first: datetime, last_instant: datetime) -> datetime:
 def _older(plan: Plan, first: datetime, newest: datetime, now: datetime) -> tuple[tuple[Fire, ...], Backlog | None]:
     if first == newest:
         return (), None
-    between = occurrences(plan.cron_expression, plan.timezone, first, newest - _INSTANT)
-    ats = [first, *islice(between, ROWS_AT_ONCE)]
+    ats = _from_until(plan.cron_expression, plan.timezone, first, newest)
     if len(ats) > ROWS_AT_ONCE:
         return (), Backlog(first, newest)
     window = window_seconds(plan.catch_up, plan.catch_up_window_seconds)
     return tuple(_missed(at, window, now) for at in ats), None
+
+
+@lru_cache(maxsize=256)  # after an outage thousands of deployments have the same few lists
+def _from_until(expression: str, timezone: str, first: datetime, until: datetime) -> tuple[datetime, ...]:
+    """The fire `first` and those after it, before `until`; at most one more than are written at once."""
+    return (first, *islice(occurrences(expression, timezone, first, until - _INSTANT), ROWS_AT_ONCE))
 
 
 def _latest(plan: Plan, at: datetime, now: datetime, in_flight: int) -> Fire:

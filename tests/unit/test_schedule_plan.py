@@ -162,6 +162,7 @@ def test_the_limit_asks_only_the_fire_that_would_run() -> None:
         # What was due before the end is decided before the deployment ends; nothing after it is.
         ("09:15", "09:18", Told(["09:00 cron missed", "09:10 catch_up runs"], status=DeploymentStatus.EXPIRED)),
         ("09:15", "12:00", Told(["09:00 cron missed", "09:10 cron missed"], status=DeploymentStatus.EXPIRED)),
+        ("09:10", "09:10", Told(["09:00 catch_up runs"], status=DeploymentStatus.EXPIRED)),
         ("08:58", "08:57", Told([], None, "08:58")),
     ],
 )
