@@ -1,0 +1,88 @@
+"""The HTTP application of one web worker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from fastapi import APIRouter, FastAPI
+
+from services.api import problems
+from services.api.acknowledgements import Acknowledgements
+from services.api.auth import Authenticator
+from services.api.body_limit import BodyLimit
+from services.api.database import Database
+from services.api.log_store import LogStore
+from services.api.request_metrics import RequestMetrics
+from services.api.routes import cron, deployments, executions, health, hosts, logs
+from services.api.routes.workroom import Workroom
+from services.api.settings import Settings
+from services.api.shapes.problem import MEDIA_TYPE, Problem
+
+
+class Flag(Protocol):
+    """One truth value that may lie in shared memory."""
+
+    def __getitem__(self, index: int, /) -> bool: ...
+
+
+PREFIX = "/api/v1"
+STOP_SECONDS = 5.0
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": description, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    for status, description in (
+        (401, "No valid token"),
+        (403, "The token's role is not enough"),
+        (404, "Not found"),
+        (422, "The input is not right"),
+        (503, "Database or broker away"),
+    )
+}
+
+
+def create_app(settings: Settings, *, topology_declared: Flag | None = None) -> FastAPI:
+    """The application; its connections open when it starts and close when it ends.
+
+    `topology_declared[0]` says whether the broker has its exchanges and queues (it may be shared with the parent).
+    """
+    url = settings.database_url.get_secret_value()
+    database = Database(url, most=settings.web_database_connections)
+    acknowledgements = Acknowledgements(url)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await database.start()
+        await acknowledgements.start()
+        try:
+            yield
+        finally:
+            await acknowledgements.stop(STOP_SECONDS)
+            await database.stop(STOP_SECONDS)
+
+    app = FastAPI(
+        title="Rigbeat",
+        summary="A distributed cron for device labs",
+        version="1",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.state.workroom = Workroom(
+        database=database,
+        acknowledgements=acknowledgements,
+        logs=LogStore.at(settings.artifacts_url),
+        amqp_url=settings.amqp_url.get_secret_value(),
+        topology_declared=lambda: topology_declared is not None and bool(topology_declared[0]),
+    )
+    app.state.authenticator = Authenticator(database, time.monotonic)
+    problems.install(app)
+    api = APIRouter(prefix=PREFIX, responses=_PROBLEMS)
+    for part in (deployments, executions, logs, hosts, cron):
+        api.include_router(part.router)
+    app.include_router(api)
+    app.include_router(health.router)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestMetrics)
+    return app

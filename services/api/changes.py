@@ -1,0 +1,256 @@
+"""Changes of a deployment: decided under its row lock, at the database's time, after the fires that were due before.
+
+One transaction each: lock, read the time, decide what is due by the old rules, write the change with a new version, its
+history, the fence for the host, the audit and the feed. So no edit swallows a fire and no fire overtakes an edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from asyncpg import UniqueViolationError
+
+from libs.contracts import DeploymentStatus, Fence, Reason
+from libs.ledger import channels
+from libs.ledger.decisions import decide_due, note
+from libs.ledger.outbox import Parcel, enclose
+from libs.ledger.pool import Connection
+from libs.ledger.rows import DeploymentRow
+from libs.ledger.statements import STATEMENTS
+from libs.schedule import resolve_hash
+from services.api.auth import Caller
+from services.api.core import edit
+from services.api.problems import ProblemError, invalid, not_found, unavailable
+from services.api.shapes.problem import FieldError, Kind
+from services.api.statements import SQL
+
+_CHANGED_COLUMNS = (
+    *("name", "userinterface_name", "parameters", "cron_expression", "timezone", "start_date", "end_date"),
+    *("max_executions", "status", "status_reason", "status_by", "catch_up", "catch_up_window_seconds"),
+    *("on_device_busy", "max_wait_seconds", "timeout_seconds", "silence_timeout_seconds", "counted_from"),
+    *("next_fire_at", "next_due_at", "deleted_at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A deployment whose row lock we hold, with all its due fires decided at `now`."""
+
+    record: Mapping[str, Any]
+    now: datetime
+    ledger_epoch: int
+
+    @property
+    def row(self) -> DeploymentRow:
+        """What the writing of decisions needs of it."""
+        return DeploymentRow.of(self.record)
+
+    @property
+    def status(self) -> DeploymentStatus:
+        """Where it stands."""
+        return DeploymentStatus(self.record["status"])
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The deployment after the change; `fenced`: its host was sent the command and is there to answer it."""
+
+    record: Mapping[str, Any]
+    fenced: bool
+
+
+async def hold(connection: Connection, deployment_id: UUID) -> Held:
+    """Lock the deployment and decide what is due. Raises `not-found`; `unavailable` while firing is held."""
+    record = await connection.fetchrow(SQL.deployment_locked, deployment_id)
+    if record is None:
+        raise not_found("deployment")
+    moment = await connection.fetchrow(STATEMENTS.ledger_now)
+    assert moment is not None
+    now: datetime = moment["now"]
+    due = record["next_due_at"]
+    if record["status"] == DeploymentStatus.ACTIVE and due is not None and due <= now:
+        if not moment["firing"]:
+            raise unavailable("Firing is held until the hosts are in step with the restored ledger")
+        await decide_due(connection, [DeploymentRow.of(record)], now=now, ledger_epoch=moment["ledger_epoch"])
+        record = await connection.fetchrow(SQL.deployment_locked, deployment_id)
+        assert record is not None
+    return Held(dict(record), now, moment["ledger_epoch"])
+
+
+async def pause(
+    connection: Connection,
+    caller: Caller,
+    deployment_id: UUID,
+    *,
+    reason: str | None,
+    if_match: str | None,
+    fence: UUID,
+) -> Changed:
+    """Fire no more until resumed; what waits at the host is dropped."""
+    held = await _held(connection, deployment_id, if_match)
+    _require(held, DeploymentStatus.PAUSED)
+    values = edit.paused(caller.name, reason)
+    return await _write(connection, caller, held, "pause", values, reason=reason, fence=(fence, Reason.PAUSED))
+
+
+async def resume(
+    connection: Connection, caller: Caller, deployment_id: UUID, *, reason: str | None, if_match: str | None
+) -> Changed:
+    """Fire again from now on."""
+    held = await _held(connection, deployment_id, if_match)
+    _require(held, DeploymentStatus.ACTIVE)
+    end = held.record["end_date"]
+    if end is not None and end <= held.now:
+        raise ProblemError(Kind.WRONG_STATE, "Its end date has passed; set a later one first")
+    values = edit.resumed(held.record, caller.name, held.now)
+    return await _write(connection, caller, held, "resume", values, reason=reason)
+
+
+async def stop(
+    connection: Connection,
+    caller: Caller,
+    deployment_id: UUID,
+    *,
+    reason: str | None,
+    if_match: str | None,
+    fence: UUID,
+) -> Changed:
+    """End it for good; a running script may end by itself."""
+    held = await _held(connection, deployment_id, if_match)
+    _require(held, DeploymentStatus.STOPPED)
+    values = edit.stopped(caller.name, reason)
+    return await _write(connection, caller, held, "stop", values, reason=reason, fence=(fence, Reason.STOPPED))
+
+
+async def delete(
+    connection: Connection, caller: Caller, deployment_id: UUID, *, if_match: str | None, fence: UUID
+) -> Changed:
+    """Stop it and take it out of the lists; its history stays. The second time does nothing."""
+    held = await _held(connection, deployment_id, if_match)
+    if held.record["deleted_at"] is not None:
+        return Changed(held.record, fenced=False)
+    values = edit.deleted(held.record, caller.name, None, held.now)
+    return await _write(connection, caller, held, "delete", values, fence=(fence, Reason.DELETED))
+
+
+async def patch(
+    connection: Connection,
+    caller: Caller,
+    deployment_id: UUID,
+    given: dict[str, Any],
+    *,
+    if_match: str | None,
+    fence: UUID,
+) -> Changed:
+    """Edit it. Raises `invalid-input` for what does not fit together, `limit-reached` below what already counts."""
+    held = await _held(connection, deployment_id, if_match)
+    if held.record["deleted_at"] is not None or not edit.may_become(held.status, DeploymentStatus.STOPPED):
+        raise _wrong_state(held, "edited")
+    merged = {**held.record, **given}
+    if "cron_expression" in given:
+        given["cron_expression"] = resolve_hash(given["cron_expression"], f"{merged['team_id']}/{merged['name']}")
+    end_is_new = given.get("end_date", held.record["end_date"]) != held.record["end_date"]
+    faults = edit.date_faults(merged["start_date"], merged["end_date"], held.now, end_is_new=end_is_new)
+    if faults:
+        raise invalid([FieldError(field=each.field, message=each.message, hint=each.hint) for each in faults])
+    before, after = held.record["max_executions"], merged["max_executions"]
+    lowered = edit.lowers_limit(before, after)
+    if lowered:
+        await _refuse_below_what_counts(connection, held, after)
+    values = edit.edited(held.record, given, caller.name, held.now)
+    if not values:
+        return Changed(held.record, fenced=False)
+    detail = {name: str(value) if value is not None else None for name, value in given.items()}
+    return await _write(
+        connection,
+        caller,
+        held,
+        "edit",
+        values,
+        detail=detail,
+        fence=(fence, Reason.LIMIT_REACHED) if lowered else None,
+    )
+
+
+async def _held(connection: Connection, deployment_id: UUID, if_match: str | None) -> Held:
+    held = await hold(connection, deployment_id)
+    tags = [tag.strip().removeprefix("W/") for tag in if_match.split(",")] if if_match is not None else []
+    if tags and "*" not in tags and f'"{held.record["version"]}"' not in tags:
+        raise ProblemError(
+            Kind.STALE_VERSION,
+            f"The deployment is at version {held.record['version']}; load it again and repeat the edit",
+        )
+    return held
+
+
+def _require(held: Held, wanted: DeploymentStatus) -> None:
+    if held.record["deleted_at"] is not None or not edit.may_become(held.status, wanted):
+        raise _wrong_state(held, str(wanted))
+
+
+def _wrong_state(held: Held, wanted: str) -> ProblemError:
+    standing = "deleted" if held.record["deleted_at"] is not None else str(held.status)
+    return ProblemError(Kind.WRONG_STATE, f"The deployment is {standing}; it cannot become {wanted}")
+
+
+async def _refuse_below_what_counts(connection: Connection, held: Held, limit: int) -> None:
+    running: int = await connection.fetchval(SQL.running, held.record["id"])
+    counted = held.record["execution_count"]
+    if limit < counted + running:
+        raise ProblemError(
+            Kind.LIMIT_REACHED,
+            f"{counted} executions count already and {running} is running; the limit cannot be lower",
+            [
+                FieldError(
+                    field="max_executions",
+                    message=f"{limit} is below {counted + running}",
+                    hint=f"Choose {counted + running} or more, or stop the deployment.",
+                )
+            ],
+        )
+
+
+async def _write(
+    connection: Connection,
+    caller: Caller,
+    held: Held,
+    action: str,
+    values: Mapping[str, Any],
+    *,
+    reason: str | None = None,
+    detail: Mapping[str, Any] | None = None,
+    fence: tuple[UUID, Reason] | None = None,
+) -> Changed:
+    merged = {**held.record, **values}
+    try:
+        record = await connection.fetchrow(
+            SQL.change_deployment, merged["id"], *(merged[column] for column in _CHANGED_COLUMNS), held.now
+        )
+    except UniqueViolationError:
+        message = f"There is a deployment {merged['name']} already"
+        raise invalid([FieldError(field="name", message=message, hint="Choose another name.")]) from None
+    assert record is not None
+    await connection.execute(STATEMENTS.insert_versions, [record["id"]])
+    if fence is not None:
+        command_id, why = fence
+        command = Fence(
+            command_id=command_id,
+            host=record["host_name"],
+            deployment_id=record["id"],
+            deployment_name=record["name"],
+            ledger_epoch=held.ledger_epoch,
+            version=record["version"],
+            reason=why,
+        )
+        await enclose(connection, [Parcel(record["team_id"], command)])
+    told: dict[str, Any] = {"version": record["version"], **(detail or {})} | ({"reason": reason} if reason else {})
+    await connection.execute(
+        STATEMENTS.audit, held.now, record["team_id"], caller.name, action, f"deployment/{record['id']}", told
+    )
+    await note(connection, [(record["team_id"], "deployment", str(record["id"]))])
+    await connection.execute(STATEMENTS.notify, channels.DUE, "")
+    return Changed(dict(record), fenced=fence is not None and bool(held.record["host_online"]))

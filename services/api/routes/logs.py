@@ -1,0 +1,96 @@
+"""`/executions/{id}/log`: hosts send parts, people read them, also while they grow."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from sse_starlette import EventSourceResponse
+
+from services.api.auth import Caller, HostCaller, Viewer, speak_for_host
+from services.api.core.byte_range import UnsatisfiableError, wanted
+from services.api.database import Database
+from services.api.log_follow import follow
+from services.api.log_store import STORE_AWAY, GapError
+from services.api.problems import ProblemError, not_found, unavailable
+from services.api.routes.workroom import workroom
+from services.api.shapes.log import Have
+from services.api.shapes.problem import Kind
+from services.api.statements import SQL
+from services.api.transactions import transaction
+
+router = APIRouter(prefix="/executions", tags=["logs"])
+
+KEEP_ALIVE_SECONDS = 15
+
+
+@router.get(
+    "/{execution_id}/log",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}, "text/event-stream": {}}}, 206: {"content": {"text/plain": {}}}},
+)
+async def read(
+    request: Request,
+    caller: Viewer,
+    execution_id: UUID,
+    follow_it: Annotated[bool, Query(alias="follow")] = False,
+    byte_range: Annotated[str | None, Header(alias="range")] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """The raw bytes (`Range` works), or with `follow=true` events `output` and `end`, resumed by `Last-Event-ID`."""
+    room = workroom(request)
+    async with transaction(room.database, caller) as connection:
+        if await connection.fetchrow(SQL.log_progress, execution_id) is None:
+            raise not_found("execution")
+    if follow_it:
+        offset = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else 0
+        events = follow(room.database, room.logs, caller, execution_id, offset)
+        return EventSourceResponse(events, ping=KEEP_ALIVE_SECONDS, sep="\n")
+    try:
+        parts = await room.logs.parts(execution_id)
+    except STORE_AWAY:
+        raise unavailable("The store of the logs is away") from None
+    size = parts[-1].end if parts else 0
+    headers = {"Accept-Ranges": "bytes", "Cache-Control": "no-store"}
+    try:
+        part = wanted(byte_range, size)
+    except UnsatisfiableError:
+        raise ProblemError(
+            Kind.INVALID_INPUT, f"The log has {size} bytes", status=416, headers={"Content-Range": f"bytes */{size}"}
+        ) from None
+    start, end = part or (0, size)
+    if part is not None:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    headers["Content-Length"] = str(end - start)
+    return StreamingResponse(
+        room.logs.read(execution_id, parts, start, end),
+        200 if part is None else 206,
+        headers,
+        "text/plain; charset=utf-8",
+    )
+
+
+@router.put("/{execution_id}/log", status_code=204, response_class=Response, responses={409: {"model": Have}})
+async def upload(
+    request: Request, caller: HostCaller, execution_id: UUID, offset: Annotated[int, Query(ge=0, le=1 << 50)]
+) -> Response:
+    """A part of the log from its host, from byte `offset` on. A repeat is 204; a gap is 409 and says what is there."""
+    room = workroom(request)
+    content = await request.body()
+    if not await _is_its_own(room.database, caller, execution_id):
+        raise not_found("execution on this host")
+    try:
+        await room.logs.append(execution_id, offset, content)
+    except GapError as gap:
+        return JSONResponse(Have(have=gap.have).model_dump(), 409)
+    except STORE_AWAY:
+        raise unavailable("The store of the logs is away; send this part again") from None
+    return Response(status_code=204)
+
+
+async def _is_its_own(database: Database, caller: Caller, execution_id: UUID) -> bool:
+    async with database.connection() as connection, connection.transaction():
+        await speak_for_host(connection)
+        return await connection.fetchval(SQL.execution_of_host, execution_id, caller.host_name) is not None

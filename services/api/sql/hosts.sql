@@ -1,0 +1,53 @@
+-- Hosts with their devices, enrolment, scripts.
+
+-- name: hosts_page
+SELECT h.name, h.last_seen_at, h.runner_version, h.clock_offset_seconds, h.max_parallel, h.team_id, h.shared_teams,
+       h.boot_id, h.enrolled_at, s.status,
+       (SELECT count(*)::integer FROM host_scripts c WHERE c.host_name = h.name) AS scripts,
+       coalesce((
+           SELECT jsonb_agg(jsonb_build_object(
+               'device_id', d.device_id, 'model', d.model, 'labels', d.labels, 'execution_id', d.execution_id,
+               'pending', d.pending,
+               'status', CASE WHEN s.status <> 'online' THEN 'offline' WHEN l.locked AND d.status = 'free' THEN 'locked'
+                              ELSE d.status END,
+               'lock', CASE WHEN l.locked THEN jsonb_build_object(
+                   'owner', d.lock_owner, 'reason', coalesce(d.lock_reason, ''), 'since', d.lock_since,
+                   'expires_at', d.lock_expires_at) END
+           ) ORDER BY d.device_id)
+           FROM devices d,
+                LATERAL (SELECT d.lock_owner IS NOT NULL
+                                AND (d.lock_expires_at IS NULL OR d.lock_expires_at > ledger.now()) AS locked) l
+           WHERE d.host_name = h.name AND d.present
+       ), '[]'::jsonb) AS devices
+FROM hosts h,
+     LATERAL (SELECT CASE WHEN h.revoked_at IS NOT NULL THEN 'revoked'
+                          WHEN h.last_seen_at > ledger.now() - interval '30 seconds' THEN 'online'
+                          ELSE 'offline' END AS status) s
+WHERE ($1::text IS NULL OR h.name > $1) AND ($2::text IS NULL OR h.name = $2)
+ORDER BY h.name
+LIMIT $3;
+
+-- name: enrol_host
+INSERT INTO hosts (name, team_id, enrolled_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING RETURNING name;
+
+-- name: team_exists
+SELECT EXISTS (SELECT FROM teams WHERE id = $1);
+
+-- name: insert_host_token
+INSERT INTO api_tokens (id, team_id, name, role, host_name, prefix, hash, created_at, created_by)
+VALUES ($1, $2, $3, 'host', $4, $5, $6, $7, $8);
+
+-- name: revoke_host
+-- Only the owning team's; a host that is only shared is not updatable and gives no row.
+UPDATE hosts SET revoked_at = coalesce(revoked_at, $2) WHERE name = $1 RETURNING team_id;
+
+-- name: scripts_page
+SELECT s.name, s.host_name, s.parameters FROM host_scripts s
+WHERE ($1::text IS NULL OR (s.host_name, s.name) > ($1, $2))
+  AND ($3::text IS NULL OR s.host_name = $3)
+ORDER BY s.host_name, s.name
+LIMIT $4;
+
+-- name: enrolled_hosts
+-- For the declaration of queues, as rigbeat_ingest: of all teams.
+SELECT name FROM hosts WHERE revoked_at IS NULL ORDER BY name;

@@ -1,0 +1,63 @@
+"""What the broker must have before anything flows: declared at the start, and again whenever the broker came back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from aio_pika.abc import AbstractConnection
+
+from libs.chassis.amqp.connection import closing, connect, forever
+from libs.chassis.amqp.declare import declare
+from libs.chassis.errors import Transient
+from libs.chassis.lifecycle import Part
+from libs.chassis.logs import get_logger
+from libs.contracts import topology
+from libs.ledger import pool
+from services.api.statements import SQL
+
+log = get_logger(__name__)
+
+
+class Declaration(Part):
+    """Declares the central topology and the queues of all hosts, then calls `on_declared`."""
+
+    name = "topology"
+
+    def __init__(self, amqp_url: str, database_url: str, on_declared: Callable[[], None]) -> None:
+        super().__init__()
+        self._amqp_url = amqp_url
+        self._database_url = database_url
+        self._on_declared = on_declared
+        self.declared = asyncio.Event()
+
+    async def run(self) -> None:
+        """Declare on every new connection; a broker that lost its data gets everything anew."""
+        await forever(self._amqp_url, "api-topology", self._declare, self.stopping)
+
+    async def _declare(self, connection: AbstractConnection) -> None:
+        await _make(connection, topology.central())
+        try:
+            ledger = await pool.connect(self._database_url, application="rigbeat-api-topology")
+            try:
+                hosts = [record["name"] for record in await ledger.fetch(SQL.enrolled_hosts)]
+            finally:
+                await ledger.close(timeout=2)
+        except pool.DATABASE_AWAY as error:
+            raise Transient(f"the database is away: {error}") from error
+        for host in hosts:
+            await _make(connection, topology.of_host(host))
+        log.info("The broker has all exchanges and queues", hosts=len(hosts))
+        self.declared.set()
+        self._on_declared()
+        await self.stopping.wait()
+
+
+async def declare_host(amqp_url: str, host: str) -> None:
+    """The three queues of a new host. Raises `Transient` when the broker is away, `Refused` if it will not."""
+    async with closing(await connect(amqp_url, name="api-enrolment")) as connection:
+        await _make(connection, topology.of_host(host))
+
+
+async def _make(connection: AbstractConnection, wanted: topology.Topology) -> None:
+    await declare(connection, wanted.exchanges, wanted.queues, wanted.bindings)

@@ -1,0 +1,131 @@
+"""The real application on a real ledger, without a socket: `api` is a team with a host, and clients of each role."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from libs.chassis.settings import load
+from services.api.app import create_app
+from services.api.settings import Settings
+from tests.support.ledger import LedgerDatabase
+from tests.support.wait import until_async
+
+EVERY_TEN = {"script_name": "health.py", "cron_expression": "*/10 * * * *"}
+AT_STB_1 = {"host_name": "lab-1", "device_id": "stb-1"}
+
+
+@dataclass
+class Api:
+    """A team `lab` with the host `lab-1`, its devices stb-1 and stb-2, and its scripts health.py and zap.py."""
+
+    app: FastAPI
+    database: LedgerDatabase
+    team: UUID
+    stack: AsyncExitStack
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    async def client(self, token: str | None) -> httpx.AsyncClient:
+        """A client that sends this token."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        transport = httpx.ASGITransport(app=self.app, raise_app_exceptions=False)
+        return await self.stack.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url="http://api/api/v1", headers=headers)
+        )
+
+    async def of_role(self, role: str, team: UUID | None = None, *, host: str | None = None) -> httpx.AsyncClient:
+        """A client with a new token of this role."""
+        return await self.client(self.database.token(team or self.team, role, host=host))
+
+    def answer_commands(self) -> None:
+        """Let the database itself play ingest and host: each command is applied as soon as it is in the outbox."""
+        self.database.execute(
+            """
+            CREATE FUNCTION ledger.apply_at_once() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+            BEGIN
+                NEW.applied_at := ledger.now();
+                PERFORM pg_notify('rigbeat_applied', NEW.message_id::text);
+                RETURN NEW;
+            END $$
+            """
+        )
+        self.database.execute(
+            "CREATE TRIGGER apply_at_once BEFORE INSERT ON outbox FOR EACH ROW WHEN (NEW.type LIKE 'command.%%') "
+            "EXECUTE FUNCTION ledger.apply_at_once()"
+        )
+
+    def executions(self, deployment: str) -> list[Any]:
+        """`(status, reason, kind, version)` of each, in order of time."""
+        return self.database.execute(
+            "SELECT status, reason, kind, version FROM deployment_executions WHERE deployment_id = %s ORDER BY id",
+            (deployment,),
+        )
+
+    def outbox(self) -> Sequence[Any]:
+        """`(type, body)` of each message, in order."""
+        return self.database.execute("SELECT type, body::jsonb FROM outbox ORDER BY id")
+
+
+def settings_for(
+    database: LedgerDatabase, place: Path, *, amqp_url: str = "amqp://guest:guest@127.0.0.1:1/"
+) -> Settings:
+    """The API's settings; without an `amqp_url` there is no broker."""
+    return load(
+        Settings,
+        {
+            "RIGBEAT_DATABASE_URL": database.api_url,
+            "RIGBEAT_INGEST_DATABASE_URL": database.ingest_url,
+            "RIGBEAT_AMQP_URL": amqp_url,
+            "RIGBEAT_ARTIFACTS_URL": f"file://{place}/artifacts",
+        },
+    )
+
+
+@pytest.fixture
+async def api(ledger_database: LedgerDatabase, tmp_path: Path) -> AsyncIterator[Api]:
+    """The application, started."""
+    team = ledger_database.team("lab")
+    ledger_database.host("lab-1", team, ["stb-1", "stb-2"], scripts=["health.py", "zap.py"])
+    app = create_app(settings_for(ledger_database, tmp_path))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(app.router.lifespan_context(app))
+        made = Api(app, ledger_database, team, stack)
+        probe = await made.client(None)
+
+        async def is_up() -> bool:
+            answer = await probe.get("http://api/readyz")
+            return bool(answer.json()["checks"]["database"])
+
+        await until_async(is_up, within=10)
+        yield made
+
+
+@pytest.fixture
+async def editor(api: Api) -> httpx.AsyncClient:
+    """A client that may make and change deployments."""
+    return await api.of_role("editor")
+
+
+async def created(client: httpx.AsyncClient, **fields: object) -> dict[str, Any]:
+    """A new deployment on stb-1, every ten minutes unless told otherwise."""
+    answer = await client.post("/deployments", json={**EVERY_TEN, **AT_STB_1, **fields})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()["items"][0]
+    return made
+
+
+def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
+    """The problem of an answer, which must be whole and of this kind."""
+    assert answer.headers["content-type"] == "application/problem+json", answer.text
+    body: dict[str, Any] = answer.json()
+    assert (answer.status_code, body["status"], body["type"]) == (status, status, f"/problems/{kind}"), body
+    assert set(body) == {"type", "title", "status", "detail", "errors"}
+    return body
