@@ -20,20 +20,24 @@ async def apply(connection: Connection, answers: Sequence[CommandApplied], chang
     """Mark the commands and wake who waits for them. A voided execution that its host does not know ends for good."""
     if not answers:
         return
-    first: dict[UUID, CommandApplied] = {}
+    # By host too: another host's answer to a command must not stand before its own host's.
+    first: dict[tuple[UUID, str], CommandApplied] = {}
     for answer in answers:
-        first.setdefault(answer.command_id, answer)
-    ids = sorted(first)
+        first.setdefault((answer.command_id, answer.host), answer)
     marked = await connection.fetch(
-        STATEMENTS.mark_applied, ids, [first[key].host for key in ids], [first[key].result for key in ids], now
+        STATEMENTS.mark_applied,
+        [command for command, _ in first],
+        [host for _, host in first],
+        [answer.result for answer in first.values()],
+        now,
     )
     for record in marked:
         await connection.execute(LEDGER.notify, channels.APPLIED, str(record["message_id"]))
     unknown = {
-        answer.execution_id: answer.host
+        (answer.execution_id, answer.host)
         for answer in answers
         if answer.command == Void.type and answer.result is CommandResult.UNKNOWN and answer.execution_id is not None
     }
-    rows = await executions.lock(connection, unknown)
-    finals = [(row, confirm(row)) for row in rows.values() if row.host_name == unknown[row.id]]
+    rows = await executions.lock(connection, {execution for execution, _ in unknown})
+    finals = [(row, confirm(row)) for row in rows.values() if (row.id, row.host_name) in unknown]
     await executions.write(connection, finals, changes)

@@ -1,7 +1,7 @@
-"""Hosts that stay silent, told to the change feed once.
+"""Hosts that stay silent, told to the change feed once; and the proof that heartbeats are heard at all.
 
-Silence is told from our own deafness: hosts are looked for only while heartbeats are consumed, and a look goes back no
-further than the last one that was also made while hearing.
+Silence is told from our own deafness: nothing is concluded before heartbeats have been consumed without a break for as
+long as a host may be silent. While that holds, `liveness` says so, and schedulers may give up what silent hosts had.
 """
 
 from __future__ import annotations
@@ -25,25 +25,41 @@ LOOK_EVERY_SECONDS = 5.0
 
 
 class Silence(Part):
-    """Looks every few seconds; `hears` answers whether heartbeats are consumed."""
+    """Looks every few seconds, once `hears` (are heartbeats consumed?) was true for `listen_seconds`."""
 
     name = "silence"
 
-    def __init__(self, pool: Pool, *, hears: Callable[[], bool], every_seconds: float = LOOK_EVERY_SECONDS) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        hears: Callable[[], bool],
+        every_seconds: float = LOOK_EVERY_SECONDS,
+        listen_seconds: float = OFFLINE_SECONDS,
+    ) -> None:
         super().__init__()
         self._pool = pool
         self._hears = hears
         self._every_seconds = every_seconds
+        self._listen_seconds = listen_seconds
 
     async def run(self) -> None:
         """Look until told to stop."""
+        loop = asyncio.get_running_loop()
+        heard_since = loop.time()
         looked_until: datetime | None = None
         while not self.stopping.is_set():
-            try:
-                looked_until = await self._look(looked_until) if self._hears() else None
-            except (*CONTENDED, *DATABASE_AWAY) as error:
+            if not self._hears():
+                heard_since = loop.time()
+            if loop.time() - heard_since < self._listen_seconds:
                 looked_until = None
-                log.warning("Looking for silent hosts was put off", error=str(error))
+            else:
+                try:
+                    looked_until = await self._look(looked_until)
+                except (*CONTENDED, *DATABASE_AWAY) as error:
+                    # What could not be written was not heard either.
+                    heard_since = loop.time()
+                    log.warning("Looking for silent hosts was put off", error=str(error))
             try:
                 await asyncio.wait_for(self.stopping.wait(), self._every_seconds)
             except TimeoutError:
@@ -54,7 +70,9 @@ class Silence(Part):
         async with self._pool.acquire() as connection, connection.transaction():
             clock = await connection.fetchrow(LEDGER.ledger_now)
             assert clock is not None
-            horizon: datetime = clock["now"] - timedelta(seconds=OFFLINE_SECONDS)
+            now: datetime = clock["now"]
+            await connection.execute(STATEMENTS.heard, now)
+            horizon = now - timedelta(seconds=OFFLINE_SECONDS)
             if looked_until is None:
                 return horizon
             changes = Changes()

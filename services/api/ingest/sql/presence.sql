@@ -11,3 +11,7 @@ WHERE h.name = f.name;
 -- Whose silence became too long between two looks.
 SELECT name, team_id, shared_teams FROM hosts
 WHERE revoked_at IS NULL AND last_seen_at > $1 AND last_seen_at <= $2;
+
+-- name: heard
+-- Heartbeats have been read without a break until now.
+INSERT INTO liveness (name, at) VALUES ('presence', $1) ON CONFLICT (name) DO UPDATE SET at = excluded.at;
