@@ -1,0 +1,28 @@
+"""The command `rigbeat`: its parts put together."""
+
+from __future__ import annotations
+
+import typer
+
+from cli.commands.status import status
+from cli.commands.up import up
+from cli.options import ApiUrlOption, Given, HomeOption, JsonOption
+
+app = typer.Typer(
+    name="rigbeat",
+    help="Distributed cron for device labs: every fire has one row, every refusal a reason.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def common(
+    context: typer.Context, as_json: JsonOption = False, home: HomeOption = None, api_url: ApiUrlOption = None
+) -> None:
+    """Keep what is given before the command; the command itself takes the same."""
+    context.obj = Given(as_json, home, api_url)
+
+
+app.command()(up)
+app.command()(status)

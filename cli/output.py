@@ -1,0 +1,154 @@
+"""How answers are printed: a table for people on a terminal, tab-separated lines for pipes, JSON for programs.
+
+Piped output is whole, without colour: one header line, then one line for each row. On a terminal a row is one line too;
+ids and names are never cut, other texts are when the line is full.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_GAP = 2
+_SHORTEST = 12
+_STYLES = {
+    "active": "green",
+    "up": "green",
+    "online": "green",
+    "free": "green",
+    "completed": "green",
+    "running": "cyan",
+    "triggered": "cyan",
+    "queued": "cyan",
+    "waiting": "cyan",
+    "paused": "yellow",
+    "skipped": "yellow",
+    "cancelled": "yellow",
+    "restarting": "yellow",
+    "locked": "yellow",
+    "failed": "red",
+    "down": "red",
+    "offline": "red",
+    "revoked": "red",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: the API's own name, and how it is had from an object when it is not simply its field.
+
+    `cut`: on a terminal that is too narrow this text is shortened.
+    """
+
+    name: str
+    of: Callable[[Mapping[str, Any]], object] | None = None
+    cut: bool = False
+
+    def text(self, item: Mapping[str, Any]) -> str:
+        """The cell, on one line; what is absent is empty."""
+        return plain(item.get(self.name) if self.of is None else self.of(item))
+
+
+def plain(value: object) -> str:
+    """A value as one line of text, in the API's own words: nothing in it can break a table or steer a terminal."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return "".join(
+                " " if unicodedata.category(sign)[0] == "C" or sign in "\u2028\u2029" else sign for sign in value
+            )
+        case dict() | list():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+def widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """How wide each column is on a terminal of `room` signs: as its longest cell, but the cuttable ones give way."""
+    natural = [max([len(column.name), *(_cells(row[number]) for row in rows)]) for number, column in enumerate(columns)]
+    over = sum(natural) + _GAP * (len(columns) - 1) - room
+    while over > 0:
+        longest = max(
+            (number for number, column in enumerate(columns) if column.cut and natural[number] > _SHORTEST),
+            key=lambda number: natural[number],
+            default=None,
+        )
+        if longest is None:
+            break
+        natural[longest] -= 1
+        over -= 1
+    return natural
+
+
+class Output:
+    """Where a command's answer goes; `as_json` prints the API's objects as they are."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    def one(self, item: Mapping[str, Any], columns: Sequence[Column]) -> None:
+        """One object: a table of one row, or the object."""
+        if self.as_json:
+            _print_json(item)
+        else:
+            self._rows([item], columns)
+
+    def many(self, items: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+        """A list: a table, or a JSON array."""
+        if self.as_json:
+            _print_json(items)
+        else:
+            self._rows(items, columns)
+
+    def fields(self, item: Mapping[str, Any]) -> None:
+        """One object with all that it has: a line for each field, or the object."""
+        if self.as_json:
+            _print_json(item)
+        else:
+            rows = [{"field": name, "value": value} for name, value in item.items()]
+            self._rows(rows, (Column("field"), Column("value")))
+
+    def say(self, line: str) -> None:
+        """A line for people; nothing where programs read."""
+        if not self.as_json:
+            sys.stdout.write(f"{line}\n")
+
+    def _rows(self, items: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+        rows = [[column.text(item) for column in columns] for item in items]
+        if sys.stdout.isatty():
+            _print_table(columns, rows)
+            return
+        for row in ([column.name for column in columns], *rows):
+            sys.stdout.write("\t".join(row) + "\n")
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    console = Console(highlight=False)
+    wide = widths(columns, rows, console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, wide, strict=True):
+        table.add_column(column.name, width=width, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(Text(cell or "-", _STYLES.get(cell, "") if cell else "dim") for cell in row))
+    # As wide as it must be: a terminal that is too narrow for the ids breaks the line itself, and nothing is lost.
+    console.width = max(console.width, sum(wide) + _GAP * len(wide))
+    console.print(table)
+
+
+def _cells(text: str) -> int:
+    return Text(text).cell_len

@@ -1,0 +1,36 @@
+"""All that the command line reads from the environment."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+
+from libs.chassis.settings import PREFIX, ServiceSettings
+
+# What programs need of a login's environment to run at all; the rest of it is none of a service's business.
+_BASICS = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+class Settings(ServiceSettings):
+    """What a person may set once instead of typing it each time."""
+
+    home: Path = Field(default=Path(".rigbeat"), description="the folder of a system on this machine")
+    api_url: str | None = Field(
+        default=None, pattern=r"^https?://[^/]+", description="where the API listens, such as http://127.0.0.1:8080"
+    )
+    token: SecretStr | None = Field(default=None, description="an API token")
+    http_port: int | None = Field(default=None, ge=1, le=65535, description="the API's port, for `rigbeat up`")
+    database_url: SecretStr | None = Field(
+        default=None, description="a PostgreSQL for `rigbeat up`: an owner of the database who may create roles"
+    )
+    amqp_url: SecretStr | None = Field(default=None, description="a RabbitMQ for `rigbeat up`")
+    scripts_dir: Path | None = Field(default=None, description="the scripts of the host that `rigbeat up` runs")
+    deployments_log: Path = Path("/tmp/deployments.log")  # noqa: S108 - where people of the lab look for it
+
+
+def base_environment() -> dict[str, str]:
+    """What every child of `rigbeat up` begins with: the basics of this environment, and every `RIGBEAT_` of it."""
+    here = os.environ  # noqa: TID251 - the one place of the command line that reads it
+    return {name: value for name, value in here.items() if name in _BASICS or name.startswith(PREFIX)}

@@ -1,0 +1,132 @@
+"""The programs of the system, each with its whole environment: decided from facts, started elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.home import Home
+from cli.up.member import Program
+from libs.chassis.settings import FILE_SUFFIX, PREFIX
+from libs.stack.ports import LOOPBACK
+
+HOST = "lab-1"
+DEVICES = ("stb-1", "stb-2")
+SCHEDULERS = ("scheduler-1", "scheduler-2")
+RUNNER = f"host-runner-{HOST}"
+API = "api-1"
+MODEL = "Virtual set-top box"
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The import root: programs start there, so that they import what this one did."""
+
+EXAMPLE_SCRIPTS = ROOT / "examples" / "scripts"
+
+ORDER = ("postgres", "rabbitmq", API, *SCHEDULERS, RUNNER, *(f"settopbox-{device}" for device in DEVICES))
+"""Of `HOME/processes.json`."""
+
+# Each program is told its own of these, and never gets another's: the host's scripts need no password of the database.
+_OURS = ("DATABASE_URL", "INGEST_DATABASE_URL", "AMQP_URL", "API_URL", "TOKEN", "HOME", "HTTP_PORT", "HTTP_HOST")
+_RESERVED = frozenset(f"{PREFIX}{name}{suffix}" for name in _OURS for suffix in ("", FILE_SUFFIX))
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What has become known while the system starts. URLs hold passwords."""
+
+    home: Home
+    environment: Mapping[str, str] = field(repr=False)
+    ports: Mapping[str, int]
+    amqp_url: str = field(repr=False)
+    api_database_url: str = field(repr=False)
+    ingest_database_url: str = field(repr=False)
+    scheduler_database_url: str = field(repr=False)
+    scripts_dir: Path
+    deployments_log: Path
+
+    @property
+    def api_url(self) -> str:
+        """Where the API listens."""
+        return url(self.ports[API])
+
+    def program(self, name: str, *arguments: str, **told: str) -> Program:
+        """A Python module with the common environment and `told`, whose keys lack the prefix."""
+        environment = {key: value for key, value in self.environment.items() if key not in _RESERVED}
+        environment |= {f"{PREFIX}{key}": value for key, value in told.items()}
+        return Program(
+            name=name,
+            command=(sys.executable, "-m", *arguments),
+            environment=environment | {"PYTHONUNBUFFERED": "1"},
+            log=self.home.log(name),
+            cwd=ROOT,
+            port=self.ports[name],
+        )
+
+
+def url(port: int) -> str:
+    """Of a server on the loopback interface."""
+    return f"http://{LOOPBACK}:{port}"
+
+
+def api(facts: Facts) -> Program:
+    """The API with its ingest."""
+    return facts.program(
+        API,
+        "services.api",
+        DATABASE_URL=facts.api_database_url,
+        INGEST_DATABASE_URL=facts.ingest_database_url,
+        AMQP_URL=facts.amqp_url,
+        HTTP_PORT=str(facts.ports[API]),
+        ARTIFACTS_URL=facts.environment.get(f"{PREFIX}ARTIFACTS_URL") or facts.home.artifacts.absolute().as_uri(),
+    )
+
+
+def schedulers(facts: Facts) -> list[Program]:
+    """All alike."""
+    return [
+        facts.program(
+            name,
+            "services.scheduler",
+            DATABASE_URL=facts.scheduler_database_url,
+            AMQP_URL=facts.amqp_url,
+            HTTP_PORT=str(facts.ports[name]),
+        )
+        for name in SCHEDULERS
+    ]
+
+
+def runner(facts: Facts, token: str) -> Program:
+    """The host's runner, with a box for each of its devices."""
+    return facts.program(
+        RUNNER,
+        "services.host_runner",
+        HOST_NAME=HOST,
+        AMQP_URL=facts.amqp_url,
+        API_URL=facts.api_url,
+        TOKEN=token,
+        DEVICES=json.dumps(devices(facts.ports)),
+        SCRIPTS_DIR=str(facts.scripts_dir.absolute()),
+        STATE_DIR=str(facts.home.host(HOST).absolute()),
+        DEPLOYMENTS_LOG=str(facts.deployments_log.absolute()),
+        HTTP_PORT=str(facts.ports[RUNNER]),
+    )
+
+
+def devices(ports: Mapping[str, int]) -> list[dict[str, object]]:
+    """As `RIGBEAT_DEVICES` has them."""
+    return [
+        {"device_id": device, "model": MODEL, "labels": {"address": url(ports[f"settopbox-{device}"])}}
+        for device in DEVICES
+    ]
+
+
+def boxes(facts: Facts) -> list[Program]:
+    """The virtual devices."""
+    names: Sequence[tuple[str, str]] = [(device, f"settopbox-{device}") for device in DEVICES]
+    return [
+        facts.program(name, "examples.settopbox", "--port", str(facts.ports[name]), "--name", device)
+        for device, name in names
+    ]
