@@ -89,7 +89,7 @@ class RabbitMQ:
             return self._child
         self.stop()  # of a node that died an epmd is left
         installation = self._installation or find_rabbitmq(default_cache())
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self._lock()
         try:
             node = prepare(self.directory, self._draw(), installation)

@@ -57,6 +57,7 @@ NEEDS = (Need("containers", "a container engine that answers on DOCKER_HOST", co
 _not_run: pytest.StashKey[list[str]] = pytest.StashKey()
 
 
+@pytest.hookimpl(trylast=True)  # what -k and -m have left out is not missing
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     missing = config.stash.setdefault(_not_run, [])
     for need in NEEDS:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -24,15 +24,26 @@ class Parent:
     """A running Python program whose text has come to its end, and waits."""
 
     child: Child
+    _seen: list[psutil.Process] = field(default_factory=list)
 
     def family(self) -> list[psutil.Process]:
         """All that it has started, and what that has started."""
-        return psutil.Process(self.child.pid).children(recursive=True)
+        self._seen[:] = psutil.Process(self.child.pid).children(recursive=True)
+        return list(self._seen)
 
     def kill(self) -> None:
         """`kill -9` of the program alone: nothing of it can run on the way out."""
+        self.family()
         self.child.send(signal.SIGKILL)
         self.child.wait(5.0)
+
+    def sweep(self) -> None:
+        """What should be gone and is not, goes: a failed test leaves nothing behind."""
+        if self.child.poll() is None:
+            self.kill()
+        for process in self._seen:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @contextmanager
@@ -41,12 +52,13 @@ def parent(text: str, *arguments: str | Path, log: Path) -> Iterator[Parent]:
     source = f"{text}\nimport signal\nprint({_READY!r}, flush=True)\nsignal.pause()\n"
     env = {"PYTHONPATH": str(_ROOT), "HOME": str(Path.home()), "PATH": "/usr/local/bin:/usr/bin:/bin"}
     child = start("parent", [sys.executable, "-c", source, *arguments], env=env, log=log, cwd=log.parent)
+    started = Parent(child)
     try:
         until(lambda: child.poll() is not None or _READY in log.read_text(), within=_START_SECONDS, what="parent ready")
         assert child.poll() is None, log.read_text()
-        yield Parent(child)
+        yield started
     finally:
-        child.kill()
+        started.sweep()
 
 
 def is_gone(process: psutil.Process) -> bool:
