@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from cli.commands import deployments, executions, hosts, scripts
+from cli.commands.next import next_fires
 from cli.commands.status import status
 from cli.commands.up import up
 from cli.options import ApiUrlOption, Given, HomeOption, JsonOption
@@ -26,3 +28,8 @@ def common(
 
 app.command()(up)
 app.command()(status)
+app.command("next")(next_fires)
+app.add_typer(deployments.app, name="deployments")
+app.add_typer(executions.app, name="executions")
+app.add_typer(hosts.app, name="hosts")
+app.add_typer(scripts.app, name="scripts")

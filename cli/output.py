@@ -45,12 +45,14 @@ _STYLES = {
 class Column:
     """One column: the API's own name, and how it is had from an object when it is not simply its field.
 
-    `cut`: on a terminal that is too narrow this text is shortened.
+    On a terminal that is too narrow, a text with `cut` is shortened first, then columns with `spare` are left out, the
+    last one first.
     """
 
     name: str
     of: Callable[[Mapping[str, Any]], object] | None = None
     cut: bool = False
+    spare: bool = False
 
     def text(self, item: Mapping[str, Any]) -> str:
         """The cell, on one line; what is absent is empty."""
@@ -74,21 +76,23 @@ def plain(value: object) -> str:
             return str(value)
 
 
-def widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
-    """How wide each column is on a terminal of `room` signs: as its longest cell, but the cuttable ones give way."""
-    natural = [max([len(column.name), *(_cells(row[number]) for row in rows)]) for number, column in enumerate(columns)]
-    over = sum(natural) + _GAP * (len(columns) - 1) - room
-    while over > 0:
-        longest = max(
-            (number for number, column in enumerate(columns) if column.cut and natural[number] > _SHORTEST),
-            key=lambda number: natural[number],
-            default=None,
-        )
-        if longest is None:
+def widths(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> dict[int, int]:
+    """The numbers of the columns that a terminal of `room` signs shows, and how wide each of them is."""
+    wide = {
+        number: max([_cells(column.name), *(_cells(row[number]) for row in rows)])
+        for number, column in enumerate(columns)
+    }
+    while (over := sum(wide.values()) + _GAP * (len(wide) - 1) - room) > 0:
+        cuttable = [number for number in wide if columns[number].cut and wide[number] > _SHORTEST]
+        spare = [number for number in wide if columns[number].spare]
+        if cuttable:
+            longest = max(cuttable, key=lambda number: wide[number])
+            wide[longest] = max(_SHORTEST, wide[longest] - over)
+        elif spare:
+            del wide[spare[-1]]
+        else:
             break
-        natural[longest] -= 1
-        over -= 1
-    return natural
+    return wide
 
 
 class Output:
@@ -119,10 +123,10 @@ class Output:
             rows = [{"field": name, "value": value} for name, value in item.items()]
             self._rows(rows, (Column("field"), Column("value")))
 
-    def say(self, line: str) -> None:
-        """A line for people; nothing where programs read."""
+    def note(self, line: str) -> None:
+        """A line for people besides the answer; on standard error, so that a pipe gets the answer alone."""
         if not self.as_json:
-            sys.stdout.write(f"{line}\n")
+            sys.stderr.write(f"{line}\n")
 
     def _rows(self, items: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
         rows = [[column.text(item) for column in columns] for item in items]
@@ -141,12 +145,13 @@ def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> No
     console = Console(highlight=False)
     wide = widths(columns, rows, console.width)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for column, width in zip(columns, wide, strict=True):
-        table.add_column(column.name, width=width, no_wrap=True, overflow="ellipsis")
+    for number, width in wide.items():
+        table.add_column(columns[number].name, width=width, no_wrap=True, overflow="ellipsis")
     for row in rows:
-        table.add_row(*(Text(cell or "-", _STYLES.get(cell, "") if cell else "dim") for cell in row))
+        cells = [row[number] for number in wide]
+        table.add_row(*(Text(cell or "-", _STYLES.get(cell, "") if cell else "dim") for cell in cells))
     # As wide as it must be: a terminal that is too narrow for the ids breaks the line itself, and nothing is lost.
-    console.width = max(console.width, sum(wide) + _GAP * len(wide))
+    console.width = max(console.width, sum(wide.values()) + _GAP * len(wide))
     console.print(table)
 
 

@@ -1,0 +1,104 @@
+"""`rigbeat executions`: what became of every fire."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.commands.log import follow
+from cli.commands.which import deployment_id, is_id
+from cli.errors import CliError, ExitCode
+from cli.options import Run, command
+from cli.output import Column
+from libs.contracts import ExecutionStatus, Reason
+
+app = typer.Typer(no_args_is_help=True, help="What became of every fire: list, show, log, cancel.")
+
+_COLUMNS = (
+    Column("id"),
+    Column("deployment_name"),
+    Column("status"),
+    Column("reason"),
+    Column("host_name"),
+    Column("device_id"),
+    Column("scheduled_at"),
+    Column("late_seconds"),
+    Column("duration_seconds"),
+    Column("exit_code"),
+    Column("message", cut=True),
+)
+_AT_ONCE = 50
+
+Which = Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")]
+
+
+@app.command("list")
+@command
+def list_executions(
+    run: Run,
+    deployment: Annotated[str | None, typer.Option(help="Only of this one; its id or its name.")] = None,
+    status: Annotated[list[ExecutionStatus] | None, typer.Option(help="Only these; may be given again.")] = None,
+    reason: Annotated[list[Reason] | None, typer.Option(help="Only these; may be given again.")] = None,
+    host: Annotated[str | None, typer.Option(help="Only on this host.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only on this device.")] = None,
+    since: Annotated[str | None, typer.Option("--from", metavar="TIME", help="RFC 3339 with zone.")] = None,
+    until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="RFC 3339 with zone.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = _AT_ONCE,
+) -> None:
+    """List the executions, newest first."""
+    with run.api() as api:
+        filters = {
+            "deployment_id": None if deployment is None else deployment_id(api, deployment),
+            "status": [each.value for each in status or []],
+            "reason": [each.value for each in reason or []],
+            "host_name": host,
+            "device_id": device,
+            "from": since,
+            "to": until,
+        }
+        run.out.many(api.items("/executions", filters, limit), _COLUMNS)
+
+
+@app.command()
+@command
+def show(run: Run, which: Which) -> None:
+    """Show one execution with all its fields."""
+    with run.api() as api:
+        run.out.fields(api.get(f"/executions/{_id(which)}"))
+
+
+@app.command()
+@command
+def log(
+    run: Run,
+    which: Which,
+    following: Annotated[bool, typer.Option("--follow", "-f", help="As it grows, until the execution ends.")] = False,
+) -> None:
+    """Print the log of an execution, byte by byte."""
+    path = f"/executions/{_id(which)}/log"
+    with run.api() as api:
+        if following:
+            for text in follow(api, path):
+                sys.stdout.write(text)
+                sys.stdout.flush()
+            return
+        with api.stream(path) as answer:
+            for part in answer.iter_bytes():
+                sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+
+
+@app.command()
+@command
+def cancel(run: Run, which: Which) -> None:
+    """Ask the host to end it; it is cancelled when the host says so."""
+    with run.api() as api:
+        run.out.one(api.post(f"/executions/{_id(which)}/cancel"), _COLUMNS)
+
+
+def _id(which: str) -> str:
+    if not is_id(which):
+        raise CliError(ExitCode.USAGE, f"{which!r} is not an id of an execution; see rigbeat executions list.")
+    return which

@@ -1,0 +1,36 @@
+"""`rigbeat hosts`: machines with devices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from cli.options import Run, command
+from cli.output import Column
+
+app = typer.Typer(no_args_is_help=True, help="Machines with devices.")
+
+
+def _devices(host: Mapping[str, Any]) -> str:
+    return " ".join(f"{device['device_id']}={device['status']}" for device in host["devices"])
+
+
+_COLUMNS = (
+    Column("name"),
+    Column("status"),
+    Column("last_seen_at"),
+    Column("runner_version"),
+    Column("max_parallel"),
+    Column("scripts"),
+    Column("devices", _devices),
+)
+
+
+@app.command("list")
+@command
+def list_hosts(run: Run) -> None:
+    """List the hosts, with their devices and what these do right now."""
+    with run.api() as api:
+        run.out.many(api.items("/hosts"), _COLUMNS)

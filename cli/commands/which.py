@@ -1,0 +1,27 @@
+"""Which deployment is meant: people know names, programs ids."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from cli.client import Api
+from cli.errors import CliError, ExitCode
+
+
+def deployment_id(api: Api, which: str) -> str:
+    """The id, or that of the deployment with exactly this name; names are unique among those not deleted."""
+    if is_id(which):
+        return which
+    for deployment in api.items("/deployments", {"q": which}):
+        if deployment["name"] == which:
+            return str(deployment["id"])
+    raise CliError(ExitCode.REFUSED, f"There is no deployment {which!r}.")
+
+
+def is_id(text: str) -> bool:
+    """Whether this is an id."""
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
