@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import signal
@@ -17,7 +18,7 @@ import pytest
 
 from libs.chassis.amqp.channel import channel_of
 from libs.chassis.amqp.declare import depth
-from libs.chassis.amqp.message import Outgoing
+from libs.chassis.amqp.message import Incoming, Outgoing
 from libs.chassis.errors import ConsumerCancelled
 from libs.contracts import (
     CommandResult,
@@ -36,7 +37,7 @@ from libs.ledger.pool import connect as connect_ledger
 from libs.stack.process import start
 from libs.stack.rabbitmq import RabbitMQ
 from services.api.ingest.presence import OFFLINE_SECONDS
-from services.api.ingest.results import Results, blames_message
+from services.api.ingest.results import Results, Told, blames_message
 from services.api.ingest.silence import Silence
 from tests.support.ingest import (
     JOURNAL,
@@ -155,6 +156,24 @@ async def test_any_order_of_first_arrival_ends_alike(lab: Lab) -> None:
         ("completed", *(NOW + timedelta(seconds=seconds) for seconds in (2, 3, 9)), None)
     }
     assert lab.one("SELECT execution_count FROM deployments WHERE id = %s", deployment) == 6
+
+
+async def test_two_workers_with_the_same_batch_count_once(lab: Lab) -> None:
+    """Single-active gives order, not exclusion: an old worker may still commit what a new one has been given again."""
+    deployments = [lab.deploy(f"d{number}", limit=20) for number in range(5)]
+    words = [Word(lab.trigger(deployment), deployment) for deployment in deployments for _ in range(20)]
+    told = [Told(_delivery(event), event) for word in words for event in (word.started(), word.finished())]
+    workers = [Results(lab.pool, lab.amqp_url) for _ in range(3)]
+    batches = [told[start : start + 50] for start in range(0, len(told), 50)]
+    for batch in batches:
+        unusable = await asyncio.gather(
+            workers[0]._take_in(batch), workers[1]._take_in(batch[::-1]), workers[2]._take_in(batch)
+        )
+        assert not any(unusable)
+    assert lab.database.execute("SELECT DISTINCT status, execution_count, version FROM deployments") == [
+        ("completed", 20, 2)
+    ]
+    assert lab.one("SELECT count(*) FROM deployment_executions WHERE status = 'completed' AND NOT presumed") == 100
 
 
 async def test_the_limit_completes_the_deployment_exactly(lab: Lab) -> None:
@@ -584,6 +603,21 @@ async def test_the_process_works_alone_and_stops_when_told(lab: Lab, tmp_path: P
         assert child.wait(10) == 0, log.read_text()
     finally:
         child.kill()
+
+
+def _delivery(event: HostEvent) -> Incoming:
+    return Incoming(
+        body=event.model_dump_json().encode(),
+        message_id="test",
+        type=event.type,
+        correlation_id=None,
+        routing_key=f"{event.host}.{event.event}",
+        exchange=topology.RESULTS,
+        headers={},
+        redelivered=False,
+        delivery_tag=1,
+        timestamp=NOW,
+    )
 
 
 def _expiring(message: Outgoing) -> Outgoing:
