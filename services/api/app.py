@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI
 
+from libs.chassis.lifecycle import Part
 from services.api import problems
 from services.api.acknowledgements import Acknowledgements
 from services.api.auth import Authenticator
@@ -43,10 +46,16 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def create_app(settings: Settings, *, topology_declared: Flag | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    *,
+    topology_declared: Flag | None = None,
+    on_crash: Callable[[Part], None] = lambda _part: None,
+) -> FastAPI:
     """The application; its connections open when it starts and close when it ends.
 
     `topology_declared[0]` says whether the broker has its exchanges and queues (it may be shared with the parent).
+    `on_crash` is called with a part that ended by itself.
     """
     url = settings.database_url.get_secret_value()
     database = Database(url, most=settings.web_database_connections)
@@ -54,8 +63,10 @@ def create_app(settings: Settings, *, topology_declared: Flag | None = None) -> 
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await database.start()
-        await acknowledgements.start()
+        for part in (database, acknowledgements):
+            await part.start()
+            assert part.task is not None
+            part.task.add_done_callback(functools.partial(_ended, part, on_crash))
         try:
             yield
         finally:
@@ -86,3 +97,8 @@ def create_app(settings: Settings, *, topology_declared: Flag | None = None) -> 
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestMetrics)
     return app
+
+
+def _ended(part: Part, on_crash: Callable[[Part], None], _task: asyncio.Task[None]) -> None:
+    if not part.stopping.is_set():
+        on_crash(part)

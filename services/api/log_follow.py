@@ -13,6 +13,7 @@ from services.api.auth import Caller
 from services.api.core.text_pieces import whole_text
 from services.api.database import Database
 from services.api.log_store import LogPart, LogStore
+from services.api.shapes.base import Shape
 from services.api.shapes.log import Output, OutputEnd
 from services.api.statements import SQL
 from services.api.transactions import transaction
@@ -43,9 +44,7 @@ async def follow(
             offset = int(event.id or offset)
             yield event
         if over:
-            yield ServerSentEvent(
-                OutputEnd(status=progress["status"], size=offset).model_dump_json(), event="end", id=str(offset)
-            )
+            yield _event("end", OutputEnd(status=progress["status"], size=offset), offset)
             return
         await asyncio.sleep(LOOK_EVERY_SECONDS)
 
@@ -61,4 +60,8 @@ async def _pieces(
             return
         body = Output(offset=offset, text=text)
         offset += taken
-        yield ServerSentEvent(body.model_dump_json(), event="output", id=str(offset))
+        yield _event("output", body, offset)
+
+
+def _event(kind: str, body: Shape, offset: int) -> ServerSentEvent:
+    return ServerSentEvent(body.model_dump_json(), event=kind, id=str(offset), sep="\n")

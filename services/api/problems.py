@@ -166,7 +166,7 @@ def _instead(location: Sequence[str | int]) -> str:
 def _of_database(request: Request, error: Exception) -> ProblemError:
     if isinstance(error, ValueError):  # asyncpg's own InterfaceError for an argument of a wrong type: a bug of ours
         return _of_bug(request, error)
-    return unavailable("The database is away; nothing was changed unless you read otherwise later")
+    return unavailable("The database is away; try again, and look whether the change was made")
 
 
 def _of_contention(_request: Request, _error: Exception) -> ProblemError:

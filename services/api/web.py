@@ -7,8 +7,11 @@ import socket
 import uvicorn
 
 from libs.chassis import logs
+from libs.chassis.lifecycle import Part
 from services.api.app import Flag, create_app
 from services.api.settings import Settings
+
+log = logs.get_logger(__name__)
 
 # Requests that are under way at the stop may take so long.
 DRAIN_SECONDS = 10
@@ -17,8 +20,14 @@ DRAIN_SECONDS = 10
 def run(settings: Settings, listening: socket.socket, topology_declared: Flag) -> int:
     """Serve until SIGTERM; the entry of a child process."""
     logs.configure("api", settings.log_format)
+
+    def end(part: Part) -> None:
+        # As lifecycle does: a process does not go on half dead; the parent starts another.
+        log.error("A part ended by itself", part=part.name, exc_info=part.failure)
+        server.should_exit = True
+
     config = uvicorn.Config(
-        create_app(settings, topology_declared=topology_declared),
+        create_app(settings, topology_declared=topology_declared, on_crash=end),
         loop="uvloop",
         log_config=None,
         access_log=False,
@@ -28,7 +37,8 @@ def run(settings: Settings, listening: socket.socket, topology_declared: Flag) -
     )
     server = uvicorn.Server(config)
     server.run(sockets=[listening])
-    return 0 if server.started else 1
+    # A signal ends the process within `run`.
+    return 1
 
 
 def listen(host: str, port: int) -> socket.socket:
