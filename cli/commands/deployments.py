@@ -37,13 +37,13 @@ _COLUMNS = (
     Column("status"),
     Column("host_name"),
     Column("device_id"),
-    Column("script_name"),
+    Column("script_name", spare=True),
     Column("cron_expression"),
-    Column("timezone"),
-    Column("next_fire_at"),
-    Column("execution_count"),
-    Column("max_executions"),
-    Column("description", cut=True),
+    Column("timezone", spare=True),
+    Column("next_fire_at", spare=True),
+    Column("execution_count", spare=True),
+    Column("max_executions", spare=True),
+    Column("description", cut=True, spare=True),
 )
 _RUN_COLUMNS = (Column("id"), Column("deployment_name"), Column("status"), Column("scheduled_at"))
 _CLEARABLE = ("parameters", "userinterface_name", "start_date", "end_date", "max_executions", "silence_timeout_seconds")

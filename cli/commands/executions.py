@@ -21,13 +21,13 @@ _COLUMNS = (
     Column("deployment_name"),
     Column("status"),
     Column("reason"),
-    Column("host_name"),
-    Column("device_id"),
+    Column("host_name", spare=True),
+    Column("device_id", spare=True),
     Column("scheduled_at"),
-    Column("late_seconds"),
-    Column("duration_seconds"),
-    Column("exit_code"),
-    Column("message", cut=True),
+    Column("late_seconds", spare=True),
+    Column("duration_seconds", spare=True),
+    Column("exit_code", spare=True),
+    Column("message", cut=True, spare=True),
 )
 _AT_ONCE = 50
 

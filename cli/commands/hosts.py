@@ -21,9 +21,9 @@ _COLUMNS = (
     Column("name"),
     Column("status"),
     Column("last_seen_at"),
-    Column("runner_version"),
-    Column("max_parallel"),
-    Column("scripts"),
+    Column("runner_version", spare=True),
+    Column("max_parallel", spare=True),
+    Column("scripts", spare=True),
     Column("devices", _devices),
 )
 

@@ -82,8 +82,9 @@ def _start(home: Home, settings: Settings, port: int | None, keepers: list[Keepe
     with Api(facts.api_url, enrolled.admin_token) as api:
         _services(facts, api, enrolled.host_token, roster, keepers)
         if demo and enrolled.host_token is not None:
-            with step("Samples") as told:
-                told.done = f"{samples.create_samples(api)} sample deployments are new"
+            created = samples.create_samples(api)
+            if created:
+                say(f"  {created} sample deployments were created")
     return facts.api_url
 
 

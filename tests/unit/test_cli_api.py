@@ -1,0 +1,180 @@
+"""What the command line asks of the API, and what becomes of its answers: exit codes, pages, names, logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.app import app
+from cli.commands.log import Event, events
+from cli.home import Home
+from cli.processes import Process, write
+from libs.stack.ports import free_port
+from tests.support.canned_api import CannedApi, canned_api
+
+ID = "0199f3a2-1c00-7000-8000-000000000001"
+DEPLOYMENT = {
+    "id": ID,
+    "name": "health-stb-1",
+    "status": "active",
+    "host_name": "lab-1",
+    "device_id": "stb-1",
+    "host_acknowledged": None,
+}
+
+
+@pytest.fixture
+def api() -> Iterator[CannedApi]:
+    with canned_api() as served:
+        yield served
+
+
+def run(api: CannedApi, arguments: Sequence[str], **env: str) -> Result:
+    told = {"RIGBEAT_API_URL": api.url, "RIGBEAT_TOKEN": "rb_secret"} | env
+    return CliRunner().invoke(app, list(arguments), env=told)
+
+
+def page(*items: object, cursor: str | None = None) -> dict[str, object]:
+    return {"items": list(items), "next": cursor}
+
+
+def test_a_list_is_read_page_by_page_with_the_token(api: CannedApi) -> None:
+    api.answer("GET /api/v1/deployments?limit=500", 200, page(DEPLOYMENT, cursor="c2"))
+    api.answer("GET /api/v1/deployments?limit=500&cursor=c2", 200, page({**DEPLOYMENT, "name": "zap"}))
+    ended = run(api, ["deployments", "list", "--json"])
+    assert ended.exit_code == 0
+    assert [each["name"] for each in json.loads(ended.stdout)] == ["health-stb-1", "zap"]
+    assert api.asked[0].headers["Authorization"] == "Bearer rb_secret"
+
+
+def test_filters_are_the_apis_own(api: CannedApi) -> None:
+    wanted = "GET /api/v1/executions?status=failed&status=skipped&reason=missed&host_name=lab-1&limit=3"
+    api.answer(wanted, 200, page())
+    options = ["--status", "failed", "--status", "skipped", "--reason", "missed", "--host", "lab-1", "--limit", "3"]
+    assert run(api, ["executions", "list", *options]).exit_code == 0
+    assert run(api, ["executions", "list", "--status", "broken"]).exit_code == 2
+
+
+def test_a_refusal_is_exit_code_4_with_the_problems_words(api: CannedApi) -> None:
+    problem = {
+        "type": "/problems/invalid-input",
+        "title": "The input is not right",
+        "status": 422,
+        "detail": "cron_expression: 24 is not an hour (0 to 23)",
+        "errors": [{"field": "cron_expression", "message": "24 is not an hour", "hint": "Midnight is hour 0."}],
+    }
+    api.answer("POST /api/v1/deployments", 422, problem, "application/problem+json")
+    create = ["deployments", "create", "--script", "health.py", "--cron", "0 24 * * *"]
+    ended = run(api, [*create, "--host", "lab-1", "--device", "stb-1"])
+    assert ended.exit_code == 4
+    assert ended.stdout == ""
+    assert ended.stderr.splitlines() == [
+        "rigbeat: cron_expression: 24 is not an hour (0 to 23)",
+        "  cron_expression: 24 is not an hour (Midnight is hour 0.)",
+    ]
+
+
+def test_an_api_that_is_away_is_exit_code_3(api: CannedApi) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    ended = run(api, ["hosts", "list"], RIGBEAT_API_URL=nobody)
+    assert ended.exit_code == 3
+    assert f"The API at {nobody} is out of reach" in ended.stderr
+
+
+def test_a_stranger_on_the_port_is_out_of_reach_too(api: CannedApi) -> None:
+    ended = run(api, ["hosts", "list"])
+    assert ended.exit_code == 3
+    assert "is not Rigbeat's API" in ended.stderr
+
+
+def test_without_a_home_and_a_url_it_says_what_to_do(api: CannedApi, tmp_path: Path) -> None:
+    ended = run(api, ["hosts", "list", "--home", str(tmp_path)], RIGBEAT_API_URL="")
+    assert ended.exit_code == 3
+    assert "rigbeat up" in ended.stderr
+
+
+def test_address_and_token_come_from_the_home(api: CannedApi, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    port = int(api.url.rpartition(":")[2])
+    write(home, [Process(name="api-1", pid=1, port=port, started_at="2026-11-23T10:00:00Z", start_ticks=None)])
+    home.token.write_text("rb_of_the_home\n")
+    api.answer("GET /api/v1/scripts?limit=500", 200, page({"host_name": "lab-1", "name": "zap.py", "parameters": []}))
+    ended = run(api, ["scripts", "list", "--home", str(tmp_path)], RIGBEAT_API_URL="", RIGBEAT_TOKEN="")
+    assert ended.stdout == "host_name\tname\tparameters\nlab-1\tzap.py\t\n"
+    assert api.asked[0].headers["Authorization"] == "Bearer rb_of_the_home"
+
+
+def test_bad_values_in_the_environment_are_said_at_once(api: CannedApi) -> None:
+    ended = run(api, ["hosts", "list"], RIGBEAT_API_URL="nonsense", RIGBEAT_LOG_FORMAT="xml")
+    assert ended.exit_code == 2
+    assert "RIGBEAT_API_URL" in ended.stderr
+    assert "RIGBEAT_LOG_FORMAT" in ended.stderr
+
+
+def test_create_makes_one_for_each_target(api: CannedApi) -> None:
+    api.answer("POST /api/v1/deployments", 201, {"items": [DEPLOYMENT]})
+    create = ["deployments", "create", "--script", "health.py", "--cron", "* * * * *", "--max-executions", "3"]
+    assert run(api, [*create, "--target", "lab-1/stb-1", "--target", "lab-1/stb-2"]).exit_code == 0
+    assert api.asked[0].body == {
+        "script_name": "health.py",
+        "cron_expression": "* * * * *",
+        "max_executions": 3,
+        "targets": [{"host_name": "lab-1", "device_id": "stb-1"}, {"host_name": "lab-1", "device_id": "stb-2"}],
+    }
+    assert run(api, [*create, "--target", "lab-1"]).exit_code == 2
+
+
+def test_a_deployment_is_found_by_exactly_its_name(api: CannedApi) -> None:
+    longer = {**DEPLOYMENT, "id": "0199f3a2-1c00-7000-8000-000000000002", "name": "health-stb-1-nightly"}
+    api.answer("GET /api/v1/deployments?q=health-stb-1&limit=500", 200, page(longer, DEPLOYMENT))
+    api.answer(f"POST /api/v1/deployments/{ID}/pause", 200, {**DEPLOYMENT, "host_acknowledged": False})
+    ended = run(api, ["deployments", "pause", "health-stb-1", "--reason", "new firmware"])
+    assert ended.exit_code == 0
+    assert api.asked[-1].body == {"reason": "new firmware"}
+    assert "may still start" in ended.stderr
+    api.answer("GET /api/v1/deployments?q=health&limit=500", 200, page(longer, DEPLOYMENT))
+    assert run(api, ["deployments", "pause", "health"]).exit_code == 4
+
+
+def test_an_edit_sends_only_what_changes(api: CannedApi) -> None:
+    api.answer(f"PATCH /api/v1/deployments/{ID}", 200, DEPLOYMENT)
+    options = ["--cron", "0 9 * * *", "--clear", "end_date", "--if-match", "4"]
+    assert run(api, ["deployments", "edit", ID, *options]).exit_code == 0
+    assert api.asked[0].body == {"cron_expression": "0 9 * * *", "end_date": None}
+    assert api.asked[0].headers["If-Match"] == '"4"'
+    assert run(api, ["deployments", "edit", ID]).exit_code == 2
+    assert run(api, ["deployments", "edit", ID, "--clear", "name"]).exit_code == 2
+    assert len(api.asked) == 1
+
+
+def test_run_and_delete(api: CannedApi) -> None:
+    api.answer(f"POST /api/v1/deployments/{ID}/run", 202, {"id": "e", "status": "triggered"})
+    api.answer(f"DELETE /api/v1/deployments/{ID}", 200, DEPLOYMENT)
+    assert json.loads(run(api, ["deployments", "run", ID, "--json"]).stdout)["status"] == "triggered"
+    assert run(api, ["deployments", "delete", ID]).exit_code == 0
+
+
+def test_a_log_is_printed_byte_by_byte(api: CannedApi) -> None:
+    api.answer(f"GET /api/v1/executions/{ID}/log", 200, "one\n✓ two", "text/plain; charset=utf-8")
+    assert run(api, ["executions", "log", ID]).stdout_bytes == "one\n✓ two".encode()
+    assert run(api, ["executions", "log", "health"]).exit_code == 2
+
+
+def test_a_followed_log_is_taken_up_where_it_broke_off(api: CannedApi) -> None:
+    path = f"GET /api/v1/executions/{ID}/log?follow=true"
+    first = 'event: output\nid: 4\ndata: {"offset": 0, "text": "one\\n"}\n\n: here\n\nevent: output\nid: 9\ndata: {'
+    rest = 'id: 8\nevent: output\ndata: {"offset": 4, "text": "two\\n"}\n\nevent: end\ndata: {"size": 8}\n\n'
+    api.answer(path, 200, first, "text/event-stream")
+    api.answer(path, 200, rest, "text/event-stream")
+    ended = run(api, ["executions", "log", "--follow", ID])
+    assert (ended.exit_code, ended.stdout) == (0, "one\ntwo\n")
+    assert [asked.headers.get("Last-Event-ID") for asked in api.asked] == [None, "4"]
+
+
+def test_server_sent_events_are_read_by_the_books() -> None:
+    lines = ["id: 1", "event: output", "data: a", "data:b", "", ": comment", "", "data: c", "", "data: not whole"]
+    assert list(events(lines)) == [Event("output", "1", "a\nb"), Event("message", "1", "c")]
