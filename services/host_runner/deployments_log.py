@@ -34,6 +34,8 @@ from services.host_runner.core.vocabulary import (
 MAX_BYTES = 10 << 20
 BACKUPS = 5
 WIDTH = 80
+# One column left of the middle, as it always was.
+TITLE = f"{'':33}DEPLOYMENTS{'':35}"
 
 log = get_logger(__name__)
 
@@ -68,7 +70,7 @@ class DeploymentsLog:
         yield f"=== DEPLOYMENT SCHEDULER STARTING === Host: {self._host}"
         yield ""
         yield "=" * WIDTH
-        yield "DEPLOYMENTS".center(WIDTH)
+        yield TITLE
         yield "=" * WIDTH
         yield f"Active: {len(active)}"
         yield ""

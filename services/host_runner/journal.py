@@ -137,10 +137,10 @@ class Journal:
             self._db.execute(SQL.upsert_run, _row(report.run, "ended", now))
             size = report.word.outcome.log_bytes if isinstance(report.word, Finished) else 0
             self._db.execute(SQL.end_log, (size, _write(now), str(report.run.id)))
-        for run in _changed(before.running.values(), after.running.values()):
+        for run in _changed(before.running, after.running):
             self._db.execute(SQL.upsert_run, _row(run, "running", None))
             self._db.execute(SQL.open_log, (str(run.id),))
-        for run in _changed(before.pending.values(), after.pending.values()):
+        for run in _changed(before.pending, after.pending):
             self._db.execute(SQL.upsert_run, _row(run, "pending", None))
 
     def _record_orders(self, before: Host, after: Host, now: datetime) -> None:
@@ -230,9 +230,12 @@ def _fresh(before: Mapping[K, V], after: Mapping[K, V]) -> list[tuple[K, V]]:
     return [] if before is after else [(key, value) for key, value in after.items() if before.get(key) != value]
 
 
-def _changed(before: Iterable[Run], after: Iterable[Run]) -> list[Run]:
-    known = {run.id: run for run in before}
-    return [run for run in after if known.get(run.id) is not run]
+def _changed(before: Mapping[UUID, Run], after: Mapping[UUID, Run]) -> list[Run]:
+    if before is after:
+        return []
+    # Runs are immutable: what is the same object has not changed, and looking at 500 of them so costs nothing.
+    known = set(map(id, before.values()))
+    return [run for run in after.values() if id(run) not in known]
 
 
 def _run(body: str, received_at: str, *rest: str | int | None) -> Run:

@@ -38,7 +38,7 @@ from services.host_runner.core.vocabulary import (
 def decide(host: Host, event: Event) -> tuple[Host, tuple[Command, ...]]:
     """The host after `event`, and what is to be done, in order."""
     match event:
-        case RunRequested(trigger, known) if known or host.find(trigger.execution_id) is not None:
+        case RunRequested(trigger, known) if known or host.holds(trigger):
             return host, ()
         case RunRequested(trigger, _, now):
             run = Run(trigger, received_at=now)

@@ -104,6 +104,11 @@ class Host:
         """The run of this id, running or pending."""
         return next((run for run in self.held() if run.id == execution_id), None)
 
+    def holds(self, trigger: Trigger) -> bool:
+        """Whether the trigger's execution is running or pending."""
+        places = (self.running.get(trigger.deployment_id), self.pending.get(trigger.deployment_id))
+        return any(run is not None and run.id == trigger.execution_id for run in places)
+
     def held(self) -> Iterator[Run]:
         """Every run that is not over."""
         yield from self.running.values()

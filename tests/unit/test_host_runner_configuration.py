@@ -1,0 +1,86 @@
+"""What a runner is told: devices from either place, the clock's offset, all settings checked at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from libs.chassis.settings import SettingsError, load
+from libs.contracts import DeviceInfo
+from services.host_runner import devices
+from services.host_runner.clock import offset_seconds
+from services.host_runner.settings import Settings
+from tests.support.host_runner import at
+
+GIVEN = {
+    "RIGBEAT_HOST_NAME": "lab-1",
+    "RIGBEAT_AMQP_URL": "amqp://user:secret@127.0.0.1/",
+    "RIGBEAT_API_URL": "http://127.0.0.1:8080",
+    "RIGBEAT_TOKEN": "secret",
+    "RIGBEAT_SCRIPTS_DIR": "/srv/scripts",
+    "RIGBEAT_STATE_DIR": "/var/lib/rigbeat",
+}
+
+
+def test_the_defaults_are_those_of_the_handbook() -> None:
+    settings = load(Settings, GIVEN)
+    assert settings.deployments_log == Path("/tmp/deployments.log")
+    assert (settings.heartbeat_seconds, settings.grace_seconds, settings.max_output_bytes) == (10, 10, 256 << 20)
+    assert settings.devices == ()
+    assert settings.script_path
+
+
+def test_devices_come_as_json() -> None:
+    settings = load(Settings, GIVEN | {"RIGBEAT_DEVICES": '[{"device_id": "stb-1", "labels": {"room": "4"}}]'})
+    assert settings.devices == (DeviceInfo(device_id="stb-1", labels={"room": "4"}),)
+
+
+def test_all_that_is_wrong_is_said_at_once_and_no_secret() -> None:
+    wrong = {**GIVEN, "RIGBEAT_HOST_NAME": "Lab 1", "RIGBEAT_MAX_PARALLEL": "0", "RIGBEAT_HEARTBEAT_SECONDS": "60"}
+    with pytest.raises(SettingsError) as error:
+        load(Settings, wrong)
+    assert {problem.split(":")[0] for problem in error.value.problems} == {
+        "RIGBEAT_HOST_NAME",
+        "RIGBEAT_MAX_PARALLEL",
+        "RIGBEAT_HEARTBEAT_SECONDS",
+    }
+    assert "secret" not in str(error.value)
+
+
+def test_devices_from_the_file_if_none_are_given(tmp_path: Path) -> None:
+    (tmp_path / "devices.toml").write_text(
+        '[[devices]]\ndevice_id = "stb-1"\nmodel = "box"\nlabels = { room = "4" }\n[[devices]]\ndevice_id = "stb-2"\n'
+    )
+    found = devices.load((), tmp_path)
+    assert [device.device_id for device in found] == ["stb-1", "stb-2"]
+    assert found[0].labels == {"room": "4"}
+    given = (DeviceInfo(device_id="other"),)
+    assert devices.load(given, tmp_path) == given
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("devices = [", "cannot be read"),
+        ("[[devices]]\nmodel = 'x'\n", "device_id"),
+        ("[[devices]]\ndevice_id = 'a'\n[[devices]]\ndevice_id = 'a'\n", "a is named twice"),
+        ("devices = []\n", "name at least one device"),
+    ],
+)
+def test_a_bad_file_is_refused_in_words(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "devices.toml").write_text(text)
+    with pytest.raises(SettingsError, match=words):
+        devices.load((), tmp_path)
+
+
+def test_no_devices_at_all_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="name at least one device"):
+        devices.load((), tmp_path)
+
+
+def test_the_offset_is_taken_in_the_middle_of_a_quick_round_trip() -> None:
+    assert offset_seconds(at(0), at(1), at(10)) == 9.5
+    assert offset_seconds(at(0), at(1.999), at(-5)) == pytest.approx(-5.9995)
+    assert offset_seconds(at(0), at(2), at(10)) is None
+    assert offset_seconds(at(5), at(4), at(10)) is None  # the host's clock was set back meanwhile
