@@ -1,3 +1,9 @@
 """Fixtures and rules of all tests, by where they live."""
 
-pytest_plugins = ("tests.support.ledger", "tests.support.needs", "tests.support.servers", "tests.support.api")
+pytest_plugins = (
+    "tests.support.ledger",
+    "tests.support.needs",
+    "tests.support.servers",
+    "tests.support.api",
+    "tests.support.system",
+)

@@ -1,0 +1,29 @@
+"""A script whose end the test decides: it notes its execution, then waits until the test opens its gate."""
+
+import argparse
+import os
+import pathlib
+import sys
+import time
+
+parser = argparse.ArgumentParser()
+parser.add_argument("userinterface", nargs="?")
+parser.add_argument("--effects", required=True, help="folder of the side effects and of the gates")
+parser.add_argument("--gate", help="wait until this file is in the folder")
+parser.add_argument("--fail", action="store_true", help="end with exit code 3")
+parser.add_argument("--host")
+parser.add_argument("--device")
+arguments = parser.parse_args()
+
+folder = pathlib.Path(arguments.effects)
+line = f"{os.environ['RIGBEAT_EXECUTION_ID']} {arguments.device}\n"
+with (folder / "effects.log").open("a") as effects:
+    effects.write(line)
+print("started on", arguments.device, flush=True)
+deadline = time.monotonic() + 100
+while arguments.gate and not (folder / arguments.gate).exists():
+    if time.monotonic() > deadline:
+        sys.exit("the gate stayed closed")
+    time.sleep(0.02)
+print("SCRIPT_SUCCESS:false" if arguments.fail else "SCRIPT_SUCCESS:true", flush=True)
+sys.exit(3 if arguments.fail else 0)
