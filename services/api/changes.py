@@ -43,6 +43,7 @@ class Held:
     record: Mapping[str, Any]
     now: datetime
     ledger_epoch: int
+    firing: bool
 
     @property
     def row(self) -> DeploymentRow:
@@ -74,11 +75,16 @@ async def hold(connection: Connection, deployment_id: UUID) -> Held:
     due = record["next_due_at"]
     if record["status"] == DeploymentStatus.ACTIVE and due is not None and due <= now:
         if not moment["firing"]:
-            raise unavailable("Firing is held until the hosts are in step with the restored ledger")
+            raise firing_is_held()
         await decide_due(connection, [DeploymentRow.of(record)], now=now, ledger_epoch=moment["ledger_epoch"])
         record = await connection.fetchrow(SQL.deployment_locked, deployment_id)
         assert record is not None
-    return Held(dict(record), now, moment["ledger_epoch"])
+    return Held(dict(record), now, moment["ledger_epoch"], moment["firing"])
+
+
+def firing_is_held() -> ProblemError:
+    """After a restore nothing new is triggered for a while."""
+    return unavailable("Firing is held until the hosts are in step with the restored ledger")
 
 
 async def pause(

@@ -15,7 +15,7 @@ from libs.ledger.pool import Connection
 from libs.ledger.statements import STATEMENTS
 from libs.schedule.plan import ON_TIME_SECONDS
 from services.api.auth import Caller
-from services.api.changes import hold
+from services.api.changes import firing_is_held, hold
 from services.api.core import edit
 from services.api.problems import ProblemError, not_found
 from services.api.shapes.problem import Kind
@@ -28,6 +28,8 @@ async def run_now(connection: Connection, caller: Caller, deployment_id: UUID) -
     if held.record["deleted_at"] is not None or not edit.may_become(held.status, DeploymentStatus.STOPPED):
         standing = "deleted" if held.record["deleted_at"] is not None else held.status
         raise ProblemError(Kind.WRONG_STATE, f"The deployment is {standing}; it does not run any more")
+    if not held.firing:
+        raise firing_is_held()
     row = held.row
     open_runs = await decisions.in_flight(connection, [row])
     if row.max_executions is not None and row.execution_count + open_runs.get(row.id, 0) >= row.max_executions:

@@ -379,6 +379,7 @@ async def test_a_limit_is_not_lowered_below_what_counts(api: Api, editor: httpx.
 async def test_nothing_fires_by_an_edit_while_firing_is_held(api: Api, editor: httpx.AsyncClient) -> None:
     made = await created(editor)
     api.database.execute("UPDATE epoch SET firing = false")
+    problem(await editor.post(f"/deployments/{made['id']}/run"), 503, "unavailable")
     shift_now(api.database, 600)
     answer = await editor.patch(f"/deployments/{made['id']}", json={"name": "x"})
     problem(answer, 503, "unavailable")
