@@ -37,16 +37,18 @@ WHERE id IN (
 RETURNING id;
 
 -- name: presume_missed
--- Triggers that an offline host did not take in their window.
+-- Triggers that an offline host did not take in their window; and those of an online one, well after it, of which neither
+-- the host nor the dead letters ever spoke: its disk was lost with them.
 UPDATE deployment_executions e
 SET status = 'skipped', reason = 'missed', presumed = true, completed_at = ledger.now(),
-    skip_reason = 'Missed: the host was offline until its window had passed'
+    skip_reason = 'Missed: the host did not report it by the end of its window'
 WHERE e.id IN (
     SELECT x.id FROM deployment_executions x
     JOIN hosts h ON h.name = x.host_name
     WHERE x.status = 'triggered'
       AND x.not_after + interval '30 seconds' < (SELECT ledger.now())
-      AND (h.last_seen_at IS NULL OR h.last_seen_at < (SELECT ledger.now()) - make_interval(secs => $1))
+      AND (h.last_seen_at IS NULL OR h.last_seen_at < (SELECT ledger.now()) - make_interval(secs => $1)
+           OR x.not_after + interval '5 minutes' < (SELECT ledger.now()))
       AND EXISTS (SELECT FROM liveness l WHERE l.name = 'presence'
                   AND l.at > (SELECT ledger.now()) - make_interval(secs => $1))
     ORDER BY x.id LIMIT 500 FOR UPDATE OF x SKIP LOCKED
