@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-TESTS ?= tests/unit tests/contract tests/integration tests/e2e
+TESTS ?= tests/unit tests/contract tests/integration tests/e2e tests/chaos
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e

@@ -11,6 +11,16 @@ from tests.e2e.lab import Lab
 from tests.support.system import System
 
 
+LONGEST_SECONDS = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for the whole system, on a new machine for the broker's packages too."""
+    for item in items:
+        if {"lab", "system"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.timeout(LONGEST_SECONDS))
+
+
 @pytest.fixture
 def lab(system: System, tmp_path: Path) -> Iterator[Lab]:
     system.wait_until_ready(within=60)

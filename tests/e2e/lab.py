@@ -33,9 +33,12 @@ class Lab:
         assert answer.status_code == expect, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
-    def deploy(self, name: str, *, gate: str | None = None, fail: bool = False, **fields: Any) -> dict[str, Any]:
+    def deploy(
+        self, name: str, *, gate: str | None = None, fail: bool = False, seconds: float = 0, **fields: Any
+    ) -> dict[str, Any]:
         """A deployment of the gated script, on stb-1 and in the far future unless said otherwise."""
-        parameters = f"--effects {self.folder}" + (f" --gate {gate}" if gate else "") + (" --fail" if fail else "")
+        parameters = f"--effects {self.folder} --seconds {seconds}"
+        parameters += (f" --gate {gate}" if gate else "") + (" --fail" if fail else "")
         body = {
             "name": name,
             "host_name": "lab-1",

@@ -24,6 +24,11 @@ def until(condition: Callable[[], T], *, within: float, what: str = "") -> T:
         time.sleep(_PAUSE_SECONDS)
 
 
+def until_after(seconds: float) -> None:
+    """Return so many seconds later: only for chaos, whose moments are drawn."""
+    time.sleep(seconds)
+
+
 async def until_async(condition: Callable[[], Awaitable[T]], *, within: float, what: str = "") -> T:
     """The same for a coroutine function."""
     deadline = time.monotonic() + within

@@ -10,6 +10,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("userinterface", nargs="?")
 parser.add_argument("--effects", required=True, help="folder of the side effects and of the gates")
 parser.add_argument("--gate", help="wait until this file is in the folder")
+parser.add_argument("--seconds", type=float, default=0, help="take so long")
 parser.add_argument("--fail", action="store_true", help="end with exit code 3")
 parser.add_argument("--host")
 parser.add_argument("--device")
@@ -20,6 +21,7 @@ line = f"{os.environ['RIGBEAT_EXECUTION_ID']} {arguments.device}\n"
 with (folder / "effects.log").open("a") as effects:
     effects.write(line)
 print("started on", arguments.device, flush=True)
+time.sleep(arguments.seconds)
 deadline = time.monotonic() + 100
 while arguments.gate and not (folder / arguments.gate).exists():
     if time.monotonic() > deadline:
