@@ -52,6 +52,8 @@ def unpacked(cache: Path, tell: Callable[[str], None]) -> Path:
     if root.exists():
         return root
     with _alone(cache):
+        for left in cache.glob("draft-*"):  # by one that was killed: we are alone
+            shutil.rmtree(left)
         if not root.exists():
             draft = cache / f"draft-{secrets.token_hex(4)}"
             try:

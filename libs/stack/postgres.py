@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import shutil
 import signal
 import time
 from pathlib import Path
 from urllib.parse import quote
 
-import psutil
-
 from libs.stack import ports, secret
 from libs.stack.errors import StackError
+from libs.stack.place import clear, mark_passing, place_of, sweep, working_in
 from libs.stack.process import Child, start
 from libs.stack.program import ENVIRONMENT, ROOTS_HOME, Programs, find_programs
 
@@ -71,7 +68,7 @@ class Postgres:
         if self._child is not None and self._child.poll() is None:
             return self._child
         programs = find_programs()
-        data = self._data()
+        data = place_of(self.directory)
         self._await_former_end(data)
         if not data.exists():
             self._initialise(programs, data)
@@ -101,9 +98,8 @@ class Postgres:
     def destroy(self) -> None:
         """Stop, and remove the data and the password."""
         self.stop()
-        data = self._data()
-        shutil.rmtree(data.parent if data.is_relative_to(ROOTS_HOME) else data, ignore_errors=True)
-        (self.directory / "data").unlink(missing_ok=True)
+        data = place_of(self.directory)
+        clear(self.directory, data)
         self._password_file.unlink(missing_ok=True)
 
     @property
@@ -123,23 +119,12 @@ class Postgres:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
-    def _data(self) -> Path:
-        """Where the data is or will be."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        link = self.directory / "data"
-        if link.is_symlink():
-            return link.readlink()
-        if os.geteuid() != 0 or link.exists():
-            return link
-        # The drawn half keeps a directory that was removed and made anew apart from the data it once had.
-        place = hashlib.sha256(str(self.directory.resolve()).encode()).hexdigest()[:12]
-        data = ROOTS_HOME / f"{place}-{secrets.token_hex(4)}" / "data"
-        link.symlink_to(data)
-        return data
-
     def _initialise(self, programs: Programs, data: Path) -> None:
         """Make the data beside its place and move it there whole: a killed initdb leaves nothing that looks done."""
         data.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not self._durable:
+            sweep()
+            mark_passing(self.directory, data)
         draft = data.with_name("data.draft")
         shutil.rmtree(draft, ignore_errors=True)
         word = data.with_name("password.draft")
@@ -186,7 +171,7 @@ class Postgres:
         if not lock.exists():
             return
         deadline = time.monotonic() + _DYING_SECONDS
-        while holders := _working_in(data):
+        while holders := working_in(data):
             if time.monotonic() > deadline:
                 raise StackError(
                     f"A PostgreSQL with pid {min(holders)} still runs on {data}; "
@@ -213,13 +198,3 @@ def _is_ready(lock: Path, pid: int) -> bool:
     except FileNotFoundError:
         return False
     return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
-
-
-def _working_in(data: Path) -> list[int]:
-    """Processes of a PostgreSQL server on this data: all of them work in it."""
-    place = str(data.resolve())
-    return [
-        process.pid
-        for process in psutil.process_iter(["name", "cwd"])
-        if process.info["cwd"] == place and process.info["name"] == "postgres"
-    ]

