@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 from libs.chassis.logs import get_logger
@@ -98,8 +99,8 @@ def spawn(spec: ShimSpec) -> int:
 
 
 def interpreter(python: str) -> tuple[str, ...]:
-    """How to run the shim with this Python: compiled where the Python is ours, which saves 6 ms a start."""
-    return (python, "-I", "-S", _compiled_shim() if python == sys.executable else shim.__file__)
+    """How to run the shim with this Python: compiled if it can read that, which saves 6 ms a start and 2 MB."""
+    return (python, "-I", "-S", _compiled_shim() if _reads_ours(python) else shim.__file__)
 
 
 @cache
@@ -107,6 +108,15 @@ def _compiled_shim() -> str:
     with suppress(OSError):  # a folder that cannot be written to
         return py_compile.compile(shim.__file__, doraise=True) or shim.__file__
     return shim.__file__
+
+
+@cache
+def _reads_ours(python: str) -> bool:
+    if python == sys.executable:
+        return True
+    question = "from importlib._bootstrap_external import MAGIC_NUMBER; print(MAGIC_NUMBER.hex())"
+    answer = subprocess.run([python, "-I", "-S", "-c", question], capture_output=True, check=False)
+    return answer.stdout.decode(errors="replace").strip() == MAGIC_NUMBER.hex()
 
 
 async def started(run_dir: Path, within: float) -> datetime | None:

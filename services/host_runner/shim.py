@@ -32,6 +32,9 @@ LONGEST_MARKER = 128
 KILL_AGAIN_SECONDS = 0.05
 KILL_AGAIN_AT_MOST_SECONDS = 1.0
 
+LOOKS = 3
+"""So often in a row nobody new must be seen: one who forks without end can be missed by one look."""
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 SYS_CLONE3 = 435
@@ -68,6 +71,12 @@ def process(pid: int) -> tuple[int, int]:
     """Its parent, and when it started (ticks since boot: the same pid with another start is another process)."""
     fields = read(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return (int(fields[1]), int(fields[19])) if fields else (0, 0)
+
+
+def newest_first() -> list[int]:
+    """Every pid, in the order in which one who forks without end is met before he is gone again."""
+    last = int((read("/proc/loadavg").split() or ["0"])[-1])
+    return sorted((int(name) for name in posix.listdir("/proc") if name.isdigit()), key=lambda pid: (pid > last, -pid))
 
 
 class Markers:
@@ -175,10 +184,9 @@ class Tree:
     def members(self) -> list[tuple[int, int]]:
         """(pid, start) of every descendant, parents before children."""
         children: dict[int, list[tuple[int, int]]] = {}
-        for name in posix.listdir("/proc"):
-            if name.isdigit():
-                parent, start = process(int(name))
-                children.setdefault(parent, []).append((int(name), start))
+        for pid in newest_first():
+            parent, start = process(pid)
+            children.setdefault(parent, []).append((pid, start))
         found = list(children.get(posix.getpid(), ()))
         for pid, _ in found:
             found += children.get(pid, ())
@@ -193,17 +201,21 @@ class Tree:
         return len(members)
 
     def kill(self) -> None:
-        """Kill all. They are stopped first, so that none is born while we look."""
+        """Kill all. They are stopped first, each as soon as it is seen, so that none is born while we look."""
         if self._has_cgroup:
             write(f"{self._cgroup}/cgroup.kill", b"1")  # since Linux 5.14
         stopped: dict[tuple[int, int], None] = {}
-        for _ in range(20):
-            fresh = [member for member in self.members() if member not in stopped]
-            if not fresh:
-                break
-            for member in fresh:
-                self._send(member, signals.SIGSTOP)
-                stopped[member] = None
+        family = {posix.getpid()}
+        looks_in_vain = 0
+        while looks_in_vain < LOOKS:
+            count = len(stopped)
+            for pid in newest_first():
+                parent, start = process(pid)
+                if parent in family and (pid, start) not in stopped:
+                    stopped[pid, start] = None
+                    family.add(pid)
+                    self._send((pid, start), signals.SIGSTOP)
+            looks_in_vain = looks_in_vain + 1 if len(stopped) == count else 0
         for member in stopped:
             self._send(member, signals.SIGKILL)
 

@@ -1,0 +1,1 @@
+"""Measures of speed, run by hand: figures and ratios, no verdicts."""
