@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -96,6 +97,13 @@ async def test_only_the_executions_own_host_may_send(
     problem(await put(editor, execution, 0, b"x"), 403, "forbidden")
     problem(await host.get(f"/executions/{execution}/log"), 403, "forbidden")
     problem(await put(host, execution, 0, b"x" * ((1 << 20) + 1)), 413, "too-large")
+
+    async def unannounced() -> AsyncIterator[bytes]:
+        for _ in range(17):
+            yield b"x" * (1 << 16)
+
+    chunked = await host.put(f"/executions/{execution}/log?offset=0", content=unannounced())
+    problem(chunked, 413, "too-large")
     assert (await put(host, execution, 0, b"x" * (1 << 20))).status_code == 204
     api.database.execute("UPDATE hosts SET revoked_at = ledger.now() WHERE name = 'lab-1'")
     problem(await put(host, execution, 1 << 20, b"x"), 404, "not-found")
