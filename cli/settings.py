@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr
 from libs.chassis.settings import PREFIX, ServiceSettings
 
 # What programs need of a login's environment to run at all; the rest of it is none of a service's business.
-_BASICS = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_BASICS = ("PATH", "PYTHONPATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 class Settings(ServiceSettings):

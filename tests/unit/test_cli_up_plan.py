@@ -85,3 +85,12 @@ def test_a_port_that_was_asked_for_and_is_taken_is_one_clear_sentence() -> None:
 def test_the_api_listens_where_it_was_asked_to() -> None:
     free = free_port()
     assert ports.api_port(free, None) == free
+
+
+def test_without_a_wish_the_api_goes_where_it_was_when_8080_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setattr(ports, "DEFAULT_API_PORT", other.getsockname()[1])
+        kept = free_port()
+        assert ports.api_port(None, kept) == kept
+        assert ports.api_port(None, None) not in {None, other.getsockname()[1]}
+    assert ports.api_port(None, kept) == ports.DEFAULT_API_PORT
