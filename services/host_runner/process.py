@@ -6,8 +6,8 @@ The one file of the runner that starts processes. Linux 5.4 or newer (pidfd).
 from __future__ import annotations
 
 import asyncio
+import marshal
 import os
-import py_compile
 import signal
 import subprocess
 import sys
@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from hashlib import sha256
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
@@ -86,7 +87,14 @@ def spawn(spec: ShimSpec) -> int:
     limits = ("--max-output", str(spec.max_output_bytes), "--cwd", str(spec.cwd.absolute()))
     with (spec.run_dir / ERRORS).open("ab") as errors:
         child = subprocess.Popen(
-            [*interpreter(spec.python), str(spec.run_dir.absolute()), *options, *limits, "--", *spec.argv],
+            [
+                *interpreter(spec.python, spec.run_dir.parent),
+                str(spec.run_dir.absolute()),
+                *options,
+                *limits,
+                "--",
+                *spec.argv,
+            ],
             env=dict(spec.env),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -98,41 +106,54 @@ def spawn(spec: ShimSpec) -> int:
     return child.pid
 
 
-def interpreter(python: str) -> tuple[str, ...]:
-    """How to run the shim with this Python: compiled if it can read that, which saves 6 ms a start and 2 MB."""
-    return (python, "-I", "-S", _compiled_shim() if _reads_ours(python) else shim.__file__)
+def interpreter(python: str, folder: Path) -> tuple[str, ...]:
+    """How to run the shim with this Python: compiled if it is the runner's own, which saves 6 ms a start and 2 MB.
+
+    The compiled form is kept in `folder`, under a name that says what it is made of.
+    """
+    return (python, "-I", "-S", str(_compiled_shim(folder)) if python == sys.executable else shim.__file__)
+
+
+def _compiled_shim(folder: Path) -> Path:
+    # Not in __pycache__: on a full disk py_compile leaves half a file there, and nobody can import the shim any more.
+    source = Path(shim.__file__)
+    path = folder / f".shim-{_source_key()}.pyc"
+    draft = path.with_suffix(f".{os.getpid()}")
+    try:
+        if not path.exists():
+            code = compile(source.read_bytes(), source, "exec", dont_inherit=True)
+            draft.write_bytes(MAGIC_NUMBER + bytes(12) + marshal.dumps(code))
+            _sync(draft)
+            draft.rename(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        return source
+    return path
 
 
 @cache
-def _compiled_shim() -> str:
-    with suppress(OSError):  # a folder that cannot be written to
-        return py_compile.compile(shim.__file__, doraise=True) or shim.__file__
-    return shim.__file__
+def _source_key() -> str:
+    return sha256(MAGIC_NUMBER + Path(shim.__file__).read_bytes()).hexdigest()[:16]
 
 
-@cache
-def _reads_ours(python: str) -> bool:
-    if python == sys.executable:
-        return True
-    question = "from importlib._bootstrap_external import MAGIC_NUMBER; print(MAGIC_NUMBER.hex())"
-    answer = subprocess.run([python, "-I", "-S", "-c", question], capture_output=True, check=False)
-    return answer.stdout.decode(errors="replace").strip() == MAGIC_NUMBER.hex()
-
-
-async def started(run_dir: Path, within: float) -> datetime | None:
+async def started(run_dir: Path, within: float, pid: int | None = None) -> datetime | None:
     """When the script's process came to be, in the host's clock; waits for it up to `within` seconds.
 
-    None: it is not there yet, or was never to be (`wait_ended` tells why).
+    None: it is not there yet, or was never to be (`wait_ended` tells why). With the `pid` that `spawn` returned, a shim
+    that ends before it can begin is not waited for.
     """
     deadline = time.monotonic() + within
     pause = LOOK_AT_FIRST_SECONDS
     while True:
+        is_over = pid is not None and _has_ended(pid)
         state = inspect(run_dir)
+        is_over = state in {ShimState.FINISHED, ShimState.DEAD} or (is_over and state is ShimState.NEVER_STARTED)
         for name in ("started", "status"):
             at = read_facts(run_dir / name).get("started_at")
             if at:
                 return instant(at)
-        if state in {ShimState.FINISHED, ShimState.DEAD} or time.monotonic() >= deadline:
+        if is_over or time.monotonic() >= deadline:
             return None
         await asyncio.sleep(pause)
         pause = min(pause * 1.2, LOOK_AT_MOST_SECONDS)
@@ -227,14 +248,26 @@ def _open_live(run_dir: Path) -> int | None:
 
 async def _reap(pid: int) -> None:
     """Wait until our own child is dead, and take its zombie away; nothing if there is no such child."""
-    with suppress(ChildProcessError):
-        _look_at_child(pid, os.WNOWAIT)
+    if _is_child(pid):
         await _readable(os.pidfd_open(pid))
-        _look_at_child(pid, 0)
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 # it does not wait
 
 
-def _look_at_child(pid: int, flags: int) -> None:
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | flags)
+def _is_child(pid: int) -> bool:
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether our own child is dead; its zombie stays. What is not our child has ended for us."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
 
 
 async def _readable(descriptor: int) -> None:
@@ -253,8 +286,8 @@ def _now() -> datetime:
     return datetime.now(UTC)  # the shell's clock
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -283,6 +283,7 @@ class Shim:
         self.tree = Tree(self.cgroup)
         self.poll = select.poll()
         self.out = self.failure = -1
+        self.status = ""
         self.output = Output(-1, 0)
         self.child = 0
         self.code: int | None = None
@@ -304,7 +305,11 @@ class Shim:
 
     def mark(self) -> bool:
         """Leave the start mark, locked; False if there is one. What it promises is on the disk before this returns."""
-        name = f"start.{posix.getpid()}.{time.monotonic_ns()}"
+        own = f"{posix.getpid()}.{time.monotonic_ns()}"
+        name, self.status = f"start.{own}", f"status.{own}"
+        # Room for the status first, so that a disk that fills up later cannot keep it back.
+        status = posix.open(self.status, CREATE | posix.O_EXCL, 0o600, dir_fd=self.folder)
+        posix.posix_fallocate(status, 0, 4096)
         descriptor = posix.open(name, CREATE | posix.O_EXCL, 0o600, dir_fd=self.folder)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -318,15 +323,12 @@ class Shim:
             posix.write(descriptor, self._lines(facts))
             posix.link(name, "start", src_dir_fd=self.folder, dst_dir_fd=self.folder)
         except FileExistsError:
+            posix.unlink(self.status, dir_fd=self.folder)
             return False
         finally:
             posix.unlink(name, dir_fd=self.folder)
-        # Room for the status, so that a disk that fills up later cannot keep it back.
-        status = posix.open("status.tmp", CREATE, 0o600, dir_fd=self.folder)
-        posix.posix_fallocate(status, 0, 4096)
-        posix.close(status)
-        posix.fsync(descriptor)
-        posix.fsync(self.folder)
+        for one in (descriptor, self.folder):  # the first of them writes nearly all that there is
+            posix.fsync(one)
         return True
 
     def run(self) -> None:
@@ -372,7 +374,7 @@ class Shim:
             "result_id": self.output.markers.result_id,
             "error": (self.spawn_error or self.output.error).replace("\n", " ")[:800],
         }
-        self._publish("status", facts, is_durable=True)
+        self._publish(self.status, "status", facts, is_durable=True)
 
     def _spawn(self) -> None:
         kept = posix.open("output", CREATE | posix.O_APPEND, 0o600, dir_fd=self.folder)
@@ -467,17 +469,18 @@ class Shim:
         self.failure = -1
         if not self.spawn_error:
             try:
-                self._publish("started", {"started_at": self.started_at, "pid": self.child}, is_durable=False)
+                facts: dict[str, object] = {"started_at": self.started_at, "pid": self.child}
+                self._publish("started.tmp", "started", facts, is_durable=False)
             except OSError:
                 pass  # the status says it, too
 
-    def _publish(self, name: str, facts: dict[str, object], *, is_durable: bool) -> None:
-        descriptor = posix.open(f"{name}.tmp", CREATE, 0o600, dir_fd=self.folder)
+    def _publish(self, draft: str, name: str, facts: dict[str, object], *, is_durable: bool) -> None:
+        descriptor = posix.open(draft, CREATE, 0o600, dir_fd=self.folder)
         posix.ftruncate(descriptor, posix.write(descriptor, self._lines(facts)))
         if is_durable:
             posix.fsync(descriptor)
         posix.close(descriptor)
-        posix.rename(f"{name}.tmp", name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        posix.rename(draft, name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
         if is_durable:
             posix.fsync(self.folder)
 

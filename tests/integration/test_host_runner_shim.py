@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -350,12 +351,34 @@ async def test_why_a_script_cannot_be_executed_is_told(
     assert await started(run.folder, within=5) is None
 
 
-async def test_a_shim_that_cannot_begin_says_why(shims: Shims) -> None:
+async def test_a_shim_that_cannot_begin_says_why_and_runs_nothing(shims: Shims) -> None:
     run = shims.prepare("echo ran > effect")
-    (run.folder / "status.tmp").mkdir(parents=True)
-    ending = await run.start().end()
-    assert ending.outcome in {How.SPAWN_FAILED, How.INTERRUPTED}
+    # As on a full disk, where there is no room for a status.
+    pid = run.start_from_a_process_that_ends(most_bytes_in_a_file=3000)
+    until(lambda: not is_alive(pid), within=5)
+    ending = await run.end()
+    assert (ending.outcome, ending.error) == (
+        How.SPAWN_FAILED,
+        "The shim did not start: OSError: [Errno 27] File too large",
+    )
+    assert inspect(run.folder) is ShimState.NEVER_STARTED
     assert not run.note("effect")
+
+
+async def test_on_a_full_disk_the_shim_runs_from_its_source(shims: Shims) -> None:
+    run = shims.prepare("echo ran > effect")
+    run.start_from_a_process_that_ends(most_bytes_in_a_file=8000)
+    assert (await wait_ended(run.folder)).code == 0
+    assert [path.name for path in run.folder.parent.iterdir()] == [run.folder.name]
+
+
+async def test_nobody_waits_for_the_start_of_a_shim_that_is_over(shims: Shims, tmp_path: Path) -> None:
+    run = shims.start("")
+    until(lambda: not is_alive(run.pid or 0), within=5)
+    began = time.monotonic()
+    assert await started(tmp_path / "never-marked", within=60, pid=run.pid) is None
+    assert time.monotonic() - began < 30
+    assert (await run.end()).code == 0
 
 
 async def test_no_folder_is_no_shim(shims: Shims, tmp_path: Path) -> None:
