@@ -53,7 +53,10 @@ MESSAGES: Mapping[str, type[Message]] = {
 """Every message by its `type`. A released type is for ever: golden files keep it readable."""
 
 MAX_BODY_BYTES = 1 << 20
-"""Larger bodies are refused unread: the largest honest message (a hello with thousands of scripts) is far below."""
+"""Larger bodies are refused unread."""
+
+_LARGEST: Mapping[str, int] = {Sync.type: 8 << 20}
+"""A sync names every deployment of its host: some 300 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +110,9 @@ def decode(type_name: str | None, body: bytes) -> Message:
 
     Raises `ContractError`, with a sentence, for an unknown type, for what is not JSON and for what does not fit.
     """
-    if len(body) > MAX_BODY_BYTES:
-        raise ContractError(f"a body of {len(body)} bytes is over the limit of {MAX_BODY_BYTES}")
+    most = _LARGEST.get(type_name or "", MAX_BODY_BYTES)
+    if len(body) > most:
+        raise ContractError(f"a body of {len(body)} bytes is over the limit of {most}")
     model = MESSAGES.get(type_name or "")
     if model is None:
         raise ContractError(f"unknown message type {(type_name or '')[:80]!r}")

@@ -17,7 +17,7 @@ from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection
 from libs.ledger.rows import DeploymentRow
 from libs.ledger.statements import STATEMENTS
-from libs.schedule.plan import Decision, Fire, decide, window_seconds
+from libs.schedule.plan import Backlog, Decision, Fire, decide, window_seconds
 
 _STATUS_REASONS = {
     DeploymentStatus.COMPLETED: "The limit of executions was reached",
@@ -73,17 +73,23 @@ async def write(
     changed = [row.id for row, decision in decided if decision.status is not None]
     if changed:
         await connection.execute(STATEMENTS.insert_versions, changed)
-    behind = [(row.plan(), decision.backlog) for row, decision in decided if decision.backlog is not None]
-    if behind:
-        await connection.execute(
-            STATEMENTS.insert_backlogs,
-            [plan.deployment_id for plan, _ in behind],
-            [window_seconds(plan.catch_up, plan.catch_up_window_seconds) for plan, _ in behind],
-            [backlog.from_at for _, backlog in behind],
-            [backlog.until_at for _, backlog in behind],
-        )
+    await write_backlogs(connection, [(row, each.backlog) for row, each in decided if each.backlog is not None])
     await note(connection, [(row.team_id, "deployment", str(row.id)) for row, _ in decided])
     return written
+
+
+async def write_backlogs(connection: Connection, behind: Sequence[tuple[DeploymentRow, Backlog]]) -> None:
+    """Leave missed fires to the schedulers, who write them down in bounded steps."""
+    if not behind:
+        return
+    plans = [row.plan() for row, _ in behind]
+    await connection.execute(
+        STATEMENTS.insert_backlogs,
+        [plan.deployment_id for plan in plans],
+        [window_seconds(plan.catch_up, plan.catch_up_window_seconds) for plan in plans],
+        [backlog.from_at for _, backlog in behind],
+        [backlog.until_at for _, backlog in behind],
+    )
 
 
 async def write_fires(

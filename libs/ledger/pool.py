@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import asyncpg
+
+from libs.chassis.backoff import delays
+from libs.chassis.logs import get_logger
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
 else:
     Connection = asyncpg.Connection
     Pool = asyncpg.Pool
+
+log = get_logger(__name__)
 
 DATABASE_AWAY = (
     asyncpg.PostgresConnectionError,
@@ -66,6 +72,17 @@ async def create_pool(url: str, *, application: str, most: int = 8, statement_se
         server_settings=_settings(application),
         timeout=10,
     )
+
+
+async def await_pool(url: str, *, application: str, most: int) -> Pool:
+    """`create_pool`, tried until the database is there; a wrong password or database passes to the caller."""
+    for pause in delays():
+        try:
+            return await create_pool(url, application=application, most=most)
+        except DATABASE_AWAY as error:
+            log.warning("Without the database", error=str(error), again_in_seconds=pause)
+            await asyncio.sleep(pause)
+    raise AssertionError("the pauses never end")
 
 
 async def connect(url: str, *, application: str) -> asyncpg.Connection[asyncpg.Record]:

@@ -144,10 +144,11 @@ def window_seconds(catch_up: SupportedCatchUp, catch_up_window_seconds: int) -> 
 
 def decide(plan: Plan, now: datetime, in_flight: int) -> Decision:
     """Decide everything that is due at `now`; `in_flight` are its rows `triggered`, `queued` and `running`."""
+    if plan.status is DeploymentStatus.PAUSED:
+        over = plan.end_date is not None and now >= plan.end_date
+        return Decision((), DeploymentStatus.EXPIRED if over else None, None, None if over else plan.end_date, None)
     if plan.status is not DeploymentStatus.ACTIVE:
         return Decision((), None, None, None, None)
-    if plan.max_executions is not None and plan.execution_count >= plan.max_executions:
-        return Decision((), DeploymentStatus.COMPLETED, None, None, None)
     fires: tuple[Fire, ...] = ()
     backlog = None
     upcoming = _undecided(plan)
@@ -158,6 +159,8 @@ def decide(plan: Plan, now: datetime, in_flight: int) -> Decision:
         fires, backlog = _older(plan, upcoming, newest, now)
         fires += (_latest(plan, newest, now, in_flight),)
         upcoming = next_occurrence(plan.cron_expression, plan.timezone, newest)
+    if _is_used_up(plan):
+        return Decision(fires, DeploymentStatus.COMPLETED, None, None, backlog)
     if ended:
         return Decision(fires, DeploymentStatus.EXPIRED, None, None, backlog)
     if upcoming is not None and plan.end_date is not None and upcoming >= plan.end_date:
@@ -231,14 +234,17 @@ def _latest(plan: Plan, at: datetime, now: datetime, in_flight: int) -> Fire:
     late = (now - at).total_seconds()
     if late > window:
         return _missed(at, window, now)
-    full = plan.max_executions is not None and plan.execution_count + in_flight >= plan.max_executions
-    return Fire(
-        at,
-        Kind.CRON if late <= ON_TIME_SECONDS else Kind.CATCH_UP,
-        at + timedelta(seconds=window),
-        Reason.LIMIT_IN_FLIGHT if full else None,
-        late,
-    )
+    reason = None
+    if _is_used_up(plan):
+        reason = Reason.LIMIT_REACHED
+    elif plan.max_executions is not None and plan.execution_count + in_flight >= plan.max_executions:
+        reason = Reason.LIMIT_IN_FLIGHT
+    kind = Kind.CRON if late <= ON_TIME_SECONDS else Kind.CATCH_UP
+    return Fire(at, kind, at + timedelta(seconds=window), reason, late)
+
+
+def _is_used_up(plan: Plan) -> bool:
+    return plan.max_executions is not None and plan.execution_count >= plan.max_executions
 
 
 def _missed(at: datetime, window: int, now: datetime) -> Fire:

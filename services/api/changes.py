@@ -99,7 +99,7 @@ async def pause(
     """Fire no more until resumed; what waits at the host is dropped."""
     held = await _held(connection, deployment_id, if_match)
     _require(held, DeploymentStatus.PAUSED)
-    values = edit.paused(caller.name, reason)
+    values = edit.paused(held.record, caller.name, reason)
     return await _write(connection, caller, held, "pause", values, reason=reason, fence=(fence, Reason.PAUSED))
 
 
@@ -164,9 +164,12 @@ async def patch(
     if faults:
         raise invalid([FieldError(field=each.field, message=each.message, hint=each.hint) for each in faults])
     before, after = held.record["max_executions"], merged["max_executions"]
-    lowered = edit.lowers_limit(before, after)
-    if lowered:
+    needs_fence = False
+    if edit.lowers_limit(before, after):
         await _refuse_below_what_counts(connection, held, after)
+        # Only a limit that what is under way could pass takes the queued run from the host.
+        under_way = await connection.fetchval(SQL.under_way, held.record["id"])
+        needs_fence = held.record["execution_count"] + under_way > after
     values = edit.edited(held.record, given, caller.name, held.now)
     if not values:
         return Changed(held.record, fenced=False)
@@ -178,7 +181,7 @@ async def patch(
         "edit",
         values,
         detail=detail,
-        fence=(fence, Reason.LIMIT_REACHED) if lowered else None,
+        fence=(fence, Reason.LIMIT_REACHED) if needs_fence else None,
     )
 
 

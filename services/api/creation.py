@@ -46,10 +46,14 @@ async def create(connection: Connection, caller: Caller, wanted: NewDeployment) 
     if faults:
         raise invalid(faults)
     made: list[asyncpg.Record] = []
+    taken: dict[UUID, set[str]] = {}
     for _, target in places:
         # An operator may have no team: then the host's own is meant.
         team: UUID = caller.team_id or hosts[target.host_name]["team_id"]
-        made.append(await _insert(connection, caller, wanted, target, team, now, first=not made))
+        if team not in taken:
+            base = wanted.name or names.default_name(wanted.script_name, now)
+            taken[team] = {record["name"] for record in await connection.fetch(SQL.names_taken, team, base)}
+        made.append(await _insert(connection, caller, wanted, target, team, now, first=not made, taken=taken[team]))
     await connection.execute(STATEMENTS.insert_versions, [record["id"] for record in made])
     for record in made:
         told = {"name": record["name"], "cron_expression": record["cron_expression"], "timezone": record["timezone"]}
@@ -102,10 +106,13 @@ async def _insert(
     now: datetime,
     *,
     first: bool,
+    taken: set[str],
 ) -> asyncpg.Record:
-    """The row, under the first name that is free. A name that a person chose changes for further targets only."""
+    """The row, under the first name that is free. A name that a person chose changes for further targets only.
+
+    `taken`: the names like it that are in use; the one that is given joins them.
+    """
     base = wanted.name or names.default_name(wanted.script_name, now)
-    taken = {record["name"] for record in await connection.fetch(SQL.names_taken, team, base)}
     chosen = wanted.name is not None and first
     for name in [base] if chosen else names.candidates(base, taken):
         cron = resolve_hash(wanted.cron_expression, f"{team}/{name}")
@@ -143,6 +150,7 @@ async def _insert(
             following["next_due_at"],
             caller.name,
         )
+        taken.add(name)
         if record is not None:
             return record
     message = f"There is a deployment {base} already"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from libs.chassis.health import HealthServer
 from libs.chassis.lifecycle import Part, main, readiness
-from libs.ledger.pool import create_pool
+from libs.ledger.pool import await_pool
 from services.scheduler.claim import Claimer
 from services.scheduler.drain import Drain
 from services.scheduler.settings import Settings
@@ -18,7 +18,7 @@ from services.scheduler.wake import Waker
 async def build(settings: Settings) -> Sequence[Part]:
     """The parts, in the order in which they start."""
     url = settings.database_url.get_secret_value()
-    pool = await create_pool(url, application="rigbeat-scheduler", most=5)
+    pool = await await_pool(url, application="rigbeat-scheduler", most=5)
     due, outbox = asyncio.Event(), asyncio.Event()
     parts: list[Part] = [
         Drain(

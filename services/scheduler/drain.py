@@ -35,7 +35,9 @@ FIRST_RETRY_SECONDS = 0.02
 LONGEST_RETRY_SECONDS = 0.5
 
 UNDELIVERABLE = "undeliverable"
-"""Why a returned message is a dead letter: the broker had no queue for it, so it was never delivered."""
+"""Why a returned message is a dead letter: the broker had no queue for it when it was first sent, so nobody has it."""
+RETURNED = "returned"
+"""The same of one that was sent before: its host may have it, and is asked."""
 
 
 class Drain(Part):
@@ -100,9 +102,12 @@ class Drain(Part):
             sent = [r["id"] for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.CONFIRMED]
             returned = [r for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.RETURNED]
             sent += await self._bury(publisher, returned)
+            out = set(sent)
+            await connection.execute(
+                STATEMENTS.lock_executions, [r["execution_id"] for r in records if r["id"] in out and r["execution_id"]]
+            )
             await connection.execute(STATEMENTS.mark_published, sent)
             if len(sent) < len(records):
-                out = set(sent)
                 await connection.execute(
                     STATEMENTS.mark_attempt, [record["id"] for record in records if record["id"] not in out]
                 )
@@ -152,5 +157,9 @@ def _dead(record: asyncpg.Record) -> Outgoing:
         correlation_id=message.correlation_id,
         app_id=message.app_id,
         timestamp=message.timestamp,
-        headers={HEADER_REASON: UNDELIVERABLE, HEADER_QUEUE: "", HEADER_EXCHANGE: message.exchange},
+        headers={
+            HEADER_REASON: RETURNED if record["attempts"] else UNDELIVERABLE,
+            HEADER_QUEUE: "",
+            HEADER_EXCHANGE: message.exchange,
+        },
     )

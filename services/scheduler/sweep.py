@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
 
 import asyncpg
 
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
-from libs.contracts import Void, manual_id
+from libs.contracts import Resend, Void, manual_id
 from libs.ledger import decisions
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection, Pool
@@ -68,7 +69,7 @@ class Sweeper(Part):
         offline = self._settings.offline_seconds
         async with self._pool.acquire() as connection:
             async with connection.transaction():
-                await self._presumed(connection, await connection.fetch(STATEMENTS.end_late), "missed")
+                await self._end_late(connection)
             if await self._clock_is_steady(connection):
                 await self._presume(connection, offline)
             again = await connection.fetch(STATEMENTS.republish, self._settings.republish_seconds, offline)
@@ -84,8 +85,25 @@ class Sweeper(Part):
         async with connection.transaction():
             lost = await connection.fetch(STATEMENTS.presume_lost, offline, margin)
             await self._presumed(connection, lost, "host_lost", void=False)
-            if lost:
-                await connection.execute(STATEMENTS.count_lost, [record["deployment_id"] for record in lost])
+            await self._ask_again(connection, {r["host_name"]: r["team_id"] for r in lost if r["online"]})
+
+    async def _end_late(self, connection: Connection) -> None:
+        late = await connection.fetch(STATEMENTS.late)
+        if late:
+            await connection.execute(STATEMENTS.lock_executions, [record["execution_id"] for record in late])
+            ended = await connection.fetch(STATEMENTS.end_late, [record["id"] for record in late])
+            await self._presumed(connection, ended, "missed")
+
+    async def _ask_again(self, connection: Connection, hosts: Mapping[str, UUID]) -> None:
+        """What these hosts said was lost on its way: they send their kept events once more."""
+        now = await connection.fetchval(STATEMENTS.clock)
+        await enclose(
+            connection,
+            [
+                Parcel(team, Resend(command_id=manual_id(now, os.urandom(10)), host=host))
+                for host, team in hosts.items()
+            ],
+        )
 
     async def _clock_is_steady(self, connection: Connection) -> bool:
         """Whether the database's clock ran with ours since the last look, and so long before that hosts could be heard.
@@ -102,8 +120,13 @@ class Sweeper(Part):
         """Partitions ahead, and an end to what nobody needs any more."""
         async with self._pool.acquire() as connection:
             await connection.execute(STATEMENTS.ensure_partitions)
-            await connection.execute(STATEMENTS.forget_outbox, self._settings.outbox_keep_seconds)
-            await connection.execute(STATEMENTS.forget_feed, self._settings.feed_keep_seconds)
+            for statement, keep in (
+                (STATEMENTS.forget_outbox, self._settings.outbox_keep_seconds),
+                (STATEMENTS.forget_feed, self._settings.feed_keep_seconds),
+            ):
+                # In steps, each a transaction of its own, until there is nothing left that is old.
+                while not self.stopping.is_set() and await connection.execute(statement, keep) != "DELETE 0":
+                    continue
 
     async def _presumed(
         self, connection: Connection, records: Sequence[asyncpg.Record], reason: str, *, void: bool = True

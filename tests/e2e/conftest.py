@@ -10,7 +10,6 @@ import pytest
 from tests.e2e.lab import Lab
 from tests.support.system import System
 
-
 LONGEST_SECONDS = 300
 
 

@@ -366,13 +366,17 @@ async def test_a_limit_is_not_lowered_below_what_counts(api: Api, editor: httpx.
     api.database.execute("UPDATE deployments SET execution_count = 2")
     refused = problem(await editor.patch(path, json={"max_executions": 2}), 409, "limit-reached")
     assert refused["errors"][0]["field"] == "max_executions"
+    await editor.post(f"{path}/run")
+    lowered = (await editor.patch(path, json={"max_executions": 4})).json()
+    assert (lowered["max_executions"], lowered["status"], lowered["version"]) == (4, "active", 2)
+    assert len(api.outbox()) == 2, "2 counted, 1 running, 1 waiting: all of them may still run"
     lowered = (await editor.patch(path, json={"max_executions": 3})).json()
-    assert (lowered["max_executions"], lowered["status"], lowered["version"]) == (3, "active", 2)
+    assert (lowered["max_executions"], lowered["status"], lowered["version"]) == (3, "active", 3)
     fence = api.outbox()[-1][1]
-    assert (fence["reason"], fence["version"]) == ("limit_reached", 2)
+    assert (fence["reason"], fence["version"]) == ("limit_reached", 3)
     raised = (await editor.patch(path, json={"max_executions": 9})).json()
-    assert raised["version"] == 3
-    assert len(api.outbox()) == 2  # the trigger and the one fence
+    assert raised["version"] == 4
+    assert len(api.outbox()) == 3  # the two triggers and the one fence
     api.database.execute("UPDATE deployment_executions SET status = 'completed' WHERE id = %s", (run["id"],))
     done = (await editor.patch(path, json={"max_executions": 2})).json()
     assert (done["status"], done["next_fire_at"]) == ("completed", None)

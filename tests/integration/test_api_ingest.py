@@ -407,15 +407,15 @@ async def test_a_new_journal_loses_what_the_old_one_had_taken(lab: Lab) -> None:
         assert lab.row(held) == lab.row(elsewhere) == ("running", None, False)
         assert lab.row(triggered) == ("triggered", None, False)
         assert lab.database.execute("SELECT status, execution_count FROM deployments WHERE id = %s", (deployment,)) == [
-            ("completed", 2)
-        ]
+            ("active", 0)
+        ], "presumed endings keep their place in the limit and complete nothing"
         # The old word again is no news; a new one is.
         await lab.tell(word.started(), Word(waiting, deployment).queued())
         await everything_said(lab)
         assert lab.row(running) == lab.row(waiting) == ("failed", "host_lost", True)
         await lab.tell(word.finished())
         await lab.row_is(running, "completed", None, False)
-        assert lab.one("SELECT execution_count FROM deployments WHERE id = %s", deployment) == 2
+        assert lab.one("SELECT execution_count FROM deployments WHERE id = %s", deployment) == 1
         # An old hello, delivered again, takes nothing from the new journal.
         await lab.tell(hello(held=[held]))
         await everything_said(lab)
@@ -533,7 +533,12 @@ async def test_a_returned_trigger_was_never_delivered(lab: Lab) -> None:
         for execution in (returned, running):
             body = lab.outgoing(trigger_message(execution, deployment)).body
             letter = lab.message(
-                body, type_="trigger.v1", key="lab-1", exchange=topology.DEAD, x_dead_reason="undeliverable"
+                body,
+                type_="trigger.v1",
+                key="lab-1",
+                exchange=topology.DEAD,
+                x_dead_reason="undeliverable",
+                x_dead_exchange=topology.TRIGGERS,
             )
             await lab.send(letter, letter)
         await lab.row_is(returned, "skipped", "undeliverable", False)
@@ -541,6 +546,37 @@ async def test_a_returned_trigger_was_never_delivered(lab: Lab) -> None:
     assert lab.row(running) == ("running", None, False)
     assert lab.one("SELECT count(*) FROM dead_letters") == 2
     assert lab.one("SELECT count(*) FROM outbox") == 0
+
+
+async def test_a_trigger_that_was_sent_before_may_be_at_its_host(lab: Lab) -> None:
+    deployment = lab.deploy("d")
+    returned = lab.trigger(deployment)
+    async with ingesting(lab):
+        body = lab.outgoing(trigger_message(returned, deployment)).body
+        death = {"x_dead_reason": "returned", "x_dead_exchange": topology.TRIGGERS}
+        await lab.send(lab.message(body, type_="trigger.v1", key="lab-1", exchange=topology.DEAD, **death))
+        await lab.row_is(returned, "skipped", "missed", True)
+        await lab.tell(Word(returned, deployment).finished(success=True, exit_code=0))
+        await lab.row_is(returned, "completed", None, False)
+    assert lab.database.execute("SELECT type FROM outbox") == [("command.void.v1",)]
+
+
+async def test_no_host_ends_anothers_fire_with_a_forged_dead_letter(lab: Lab) -> None:
+    deployment = lab.deploy("d")
+    victim, own = lab.trigger(deployment), lab.trigger(deployment)
+    async with ingesting(lab):
+        forged = lab.outgoing(trigger_message(victim, deployment)).body
+        # What a host may publish goes to the results, is refused there and buried with these headers.
+        death = {"x_dead_reason": "ContractError: no event", "x_dead_queue": "results.persist"}
+        elsewhere = {"x_dead_reason": "expired", "x_dead_queue": topology.triggers_queue("lab-2")}
+        for headers in (death, elsewhere):
+            await lab.send(lab.message(forged, type_="trigger.v1", key="x.y", exchange=topology.DEAD, **headers))
+        body = lab.outgoing(trigger_message(own, deployment)).body
+        barrier = {"x_dead_reason": "expired", "x_dead_queue": topology.triggers_queue("lab-1")}
+        await lab.send(lab.message(body, type_="trigger.v1", key="lab-1", exchange=topology.DEAD, **barrier))
+        await lab.row_is(own, "skipped", "missed", True)
+    assert lab.row(victim) == ("triggered", None, False)
+    assert lab.one("SELECT count(*) FROM dead_letters") == 3
 
 
 async def test_any_dead_letter_can_be_stored(lab: Lab) -> None:

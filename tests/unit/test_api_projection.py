@@ -45,7 +45,7 @@ def at(seconds: float) -> datetime:
     return NOON + timedelta(seconds=seconds)
 
 
-def common(offset: float | None = None) -> dict[str, Any]:
+def common(offset: float | None = 0.0) -> dict[str, Any]:
     return {
         "host": "lab-1",
         "journal_id": ONE,
@@ -64,18 +64,18 @@ def common(offset: float | None = None) -> dict[str, Any]:
     }
 
 
-def queued(offset: float | None = None) -> ExecutionQueued:
+def queued(offset: float | None = 0.0) -> ExecutionQueued:
     return ExecutionQueued(**common(offset), at=at(2), reason=Reason.DEVICE_BUSY)
 
 
-def started(offset: float | None = None, *, was_queued: bool = True) -> ExecutionStarted:
+def started(offset: float | None = 0.0, *, was_queued: bool = True) -> ExecutionStarted:
     times = {"queued_at": at(2) if was_queued else None, "admitted_at": at(3), "started_at": at(4)}
     return ExecutionStarted(**common(offset), **times, at=at(4))
 
 
 def finished(
     status: ExecutionStatus = S.COMPLETED,
-    offset: float | None = None,
+    offset: float | None = 0.0,
     *,
     was_queued: bool = True,
     did_start: bool = True,
@@ -90,7 +90,7 @@ def finished(
     return ExecutionFinished(**common(offset), **times, at=at(9), status=status, **more)
 
 
-def skipped(reason: Reason = Reason.ALREADY_QUEUED, message: str = "no", offset: float | None = None) -> AnyFact:
+def skipped(reason: Reason = Reason.ALREADY_QUEUED, message: str = "no", offset: float | None = 0.0) -> AnyFact:
     return ExecutionSkipped(**common(offset), at=at(2), reason=reason, message=message)
 
 
@@ -196,13 +196,18 @@ def test_endings_do_not_replace_each_other() -> None:
         assert merge(completed, other) == completed
 
 
+def test_without_a_clock_offset_no_part_of_the_lateness_is_claimed() -> None:
+    assert merge(TRIGGERED, started(offset=None)).times == Times(None, at(2), at(3), at(4))
+
+
 def test_a_presumption_gives_way_to_the_host() -> None:
     missed = presume_missed(TRIGGERED, at(60), "Missed")
     assert (missed.status, missed.presumed, missed.counts) == (S.SKIPPED, True, False)
     row = merge(missed, started())
     assert (row.status, row.presumed, row.outcome) == (S.RUNNING, False, merge(TRIGGERED, started()).outcome)
     lost = presume_lost(merge(TRIGGERED, started()), at(60))
-    assert (lost.status, lost.outcome.reason, lost.counts) == (S.FAILED, Reason.HOST_LOST, True)
+    assert (lost.status, lost.outcome.reason) == (S.FAILED, Reason.HOST_LOST)
+    assert not lost.counts, "it keeps its place in the limit, but a deployment cannot complete by a presumption"
     assert merge(lost, finished()) == fold(TRIGGERED, started(), finished())
 
 

@@ -89,8 +89,14 @@ def test_early_nothing_is_decided_and_nothing_moves() -> None:
 
 @pytest.mark.parametrize("status", [status for status in DeploymentStatus if status is not DeploymentStatus.ACTIVE])
 def test_what_is_not_active_fires_nothing(status: DeploymentStatus) -> None:
-    plan = replace(PLAN, status=status, end_date=at("08:00"), max_executions=1, execution_count=1)
+    plan = replace(PLAN, status=status, max_executions=1, execution_count=1)
     assert decide(plan, at("12:00"), in_flight=0) == Decision((), None, None, None, None)
+
+
+def test_what_is_paused_still_expires_at_its_end() -> None:
+    plan = replace(PLAN, status=DeploymentStatus.PAUSED, end_date=at("10:00"))
+    assert decide(plan, at("10:00") - TICK, in_flight=0) == Decision((), None, None, at("10:00"), None)
+    assert decide(plan, at("10:00"), in_flight=0) == Decision((), DeploymentStatus.EXPIRED, None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -135,8 +141,8 @@ def test_the_window_of_none_is_a_minute() -> None:
         (3, 2, 1, Told(["09:00 cron limit_in_flight"], "09:10", "09:10")),
         (3, 0, 3, Told(["09:00 cron limit_in_flight"], "09:10", "09:10")),
         (3, 0, 7, Told(["09:00 cron limit_in_flight"], "09:10", "09:10")),
-        (3, 3, 0, Told([], status=DeploymentStatus.COMPLETED)),
-        (3, 4, 2, Told([], status=DeploymentStatus.COMPLETED)),
+        (3, 3, 0, Told(["09:00 cron limit_reached"], status=DeploymentStatus.COMPLETED)),
+        (3, 4, 2, Told(["09:00 cron limit_reached"], status=DeploymentStatus.COMPLETED)),
     ],
 )
 def test_the_limit(limit: int, count: int, in_flight: int, expected: Told) -> None:

@@ -5,12 +5,12 @@
 SELECT ledger.now() AS now, ledger_epoch, firing FROM epoch;
 
 -- name: in_flight
--- What may still use up the limit of each deployment: open, or only presumed to have been skipped. Read under the
--- deployment's row lock.
+-- What may still use up the limit of each deployment: open, or only presumed to have ended, which keeps its place until
+-- the host reports. Read under the deployment's row lock.
 SELECT deployment_id, count(*)::integer AS in_flight
 FROM deployment_executions
 WHERE deployment_id = ANY ($1::uuid[])
-  AND (status IN ('triggered', 'queued', 'running') OR presumed) AND status <> 'failed'
+  AND (status IN ('triggered', 'queued', 'running') OR presumed)
 GROUP BY deployment_id;
 
 -- name: insert_executions

@@ -60,9 +60,9 @@ def next_of(values: Mapping[str, Any], *, after: datetime, inclusive: bool = Fal
     return {"next_fire_at": upcoming, "next_due_at": due_at(upcoming, values["end_date"])}
 
 
-def paused(by: str, reason: str | None) -> dict[str, Any]:
-    """No fire is next."""
-    return _standing(DeploymentStatus.PAUSED, by, reason)
+def paused(row: Mapping[str, Any], by: str, reason: str | None) -> dict[str, Any]:
+    """No fire is next; it still expires at its end date."""
+    return _standing(DeploymentStatus.PAUSED, by, reason) | {"next_due_at": row["end_date"]}
 
 
 def stopped(by: str, reason: str | None) -> dict[str, Any]:
@@ -102,6 +102,8 @@ def edited(row: Mapping[str, Any], given: Mapping[str, Any], by: str, now: datet
         return values | _standing(DeploymentStatus.COMPLETED, by, LIMIT_SENTENCE)
     if row["status"] == DeploymentStatus.ACTIVE:
         values |= next_of(merged, after=now)
+    if row["status"] == DeploymentStatus.PAUSED:
+        values["next_due_at"] = merged["end_date"]
     return values
 
 

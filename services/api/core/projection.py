@@ -84,7 +84,13 @@ class Row:
 
     @property
     def counts(self) -> bool:
-        """Whether it is one of the deployment's executions: ended after a start, or after the attempt of one."""
+        """Whether it is one of the deployment's executions: ended after a start, or after the attempt of one.
+
+        A presumed ending keeps its place in the limit (`in_flight`) but is not counted before the host reports: a
+        deployment that completed by a presumption could not come back.
+        """
+        if self.presumed:
+            return False
         if self.status is _S.CANCELLED:
             return self.times.started_at is not None
         return self.status in {_S.COMPLETED, _S.FAILED}
@@ -94,8 +100,11 @@ def merge(row: Row, fact: AnyFact) -> Row:
     """The row after `fact`; the same row (equal) when the fact says nothing new."""
     times = _times(fact)
     if not _is_further_on(row, _status(fact)):
-        return replace(row, times=row.times.or_else(times))
-    return replace(row, status=_status(fact), presumed=False, times=times.or_else(row.times), outcome=_outcome(fact))
+        filled = replace(row.times.or_else(times), received_at=row.times.received_at)
+        return replace(row, times=filled)
+    # `received_at` says whether the host knew its clock's offset: it goes with the status, whole.
+    known = replace(times.or_else(row.times), received_at=times.received_at)
+    return replace(row, status=_status(fact), presumed=False, times=known, outcome=_outcome(fact))
 
 
 def presume_lost(row: Row, now: datetime) -> Row:
@@ -171,7 +180,8 @@ def _status(fact: AnyFact) -> ExecutionStatus:
 
 
 def _times(fact: AnyFact) -> Times:
-    received_at = _in_database_time(fact, fact.received_at)
+    # Without an offset the host's parts of the lateness mean nothing: what is not there is shown as unknown.
+    received_at = None if fact.clock_offset_seconds is None else _in_database_time(fact, fact.received_at)
     match fact:
         case ExecutionQueued():
             return Times(received_at, _in_database_time(fact, fact.at))

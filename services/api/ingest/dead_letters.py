@@ -1,7 +1,9 @@
 """The consumer of `dead.letters`: every dead letter is stored for people, and one that was a trigger ends its row.
 
-A message that was returned was never delivered: `undeliverable`, final. For every other (expired, delivered too often)
-the broker does not tell whether the host has it: `missed`, presumed, and the host is asked (`void`).
+A message that was returned the first time it was sent was never delivered: `undeliverable`, final. For every other
+(expired, delivered too often, returned when it was sent again) the broker does not tell whether the host has it:
+`missed`, presumed, and the host is asked (`void`). Only a trigger that died on its own way, in its host's queue or
+returned to us, ends a row, and only its own: what a host sent itself is stored and ends nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.contracts import ContractError, Message, Reason, Trigger, Void, manual_id
 from libs.contracts.message import rfc3339
-from libs.contracts.topology import DEAD_LETTERS, central
+from libs.contracts.topology import DEAD_LETTERS, TRIGGERS, central, triggers_queue
 from libs.ledger import decisions
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection, Pool
@@ -45,6 +47,7 @@ UNKNOWN_DEATH = Death(queue="", reason="unknown", exchange="")
 
 _SENTENCES = {
     "expired": "Missed: the host did not take it until its window had passed",
+    "returned": "Missed: the broker lost it, and had no queue for the host when it was sent again",
     "delivery_limit": "Missed: it was delivered to the host too often without being taken",
 }
 
@@ -131,7 +134,7 @@ async def store(connection: Connection, letters: Sequence[Letter]) -> None:
     )
     ended = dict(rows)
     for letter in letters:
-        if isinstance(letter.message, Trigger) and letter.message.execution_id in rows:
+        if isinstance(letter.message, Trigger) and _is_of(rows.get(letter.message.execution_id), letter):
             identity = letter.message.execution_id
             ended[identity] = _end(ended[identity], letter, now)
     await executions.write(connection, [(row, ended[identity]) for identity, row in rows.items()], changes)
@@ -139,6 +142,17 @@ async def store(connection: Connection, letters: Sequence[Letter]) -> None:
     await enclose(connection, [_void(row, now) for row in presumed])
     await _insert(connection, letters, now)
     await decisions.note(connection, list(changes.feed))
+
+
+def _is_of(row: Row | None, letter: Letter) -> bool:
+    """Whether the letter is the trigger of this row, and died where only schedulers and the broker put triggers."""
+    message = letter.message
+    if row is None or not isinstance(message, Trigger):
+        return False
+    died_on_its_way = letter.death.queue == triggers_queue(message.host) or (
+        letter.death.queue == "" and letter.death.exchange == TRIGGERS
+    )
+    return died_on_its_way and (row.host_name, row.deployment_id) == (message.host, message.deployment_id)
 
 
 def _end(row: Row, letter: Letter, now: datetime) -> Row:

@@ -6,7 +6,7 @@ the limit are counted as in flight, so those fires are skipped with a reason and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -18,7 +18,7 @@ from libs.ledger import decisions
 from libs.ledger.pool import Connection
 from libs.ledger.rows import DeploymentRow
 from libs.ledger.statements import STATEMENTS as LEDGER
-from libs.schedule.plan import Backlog, Fire, decide, missed, window_seconds
+from libs.schedule.plan import Backlog, Fire, decide
 from services.api.core.projection import Tally, tally
 from services.api.ingest.executions import Changes
 from services.api.ingest.statements import STATEMENTS
@@ -78,20 +78,12 @@ async def _decide_due(
     if not counts:
         return
     fires: list[tuple[DeploymentRow, Fire]] = []
+    backlogs: list[tuple[DeploymentRow, Backlog]] = []
     for record in await connection.fetch(STATEMENTS.deployment_rows, list(counts)):
         row = replace(DeploymentRow.of(record), execution_count=counts[record["id"]])
         decision = decide(row.plan(), now, changes.newly_counted[row.id])
         if decision.backlog is not None:
-            fires += [(row, fire) for fire in _backlog(row, decision.backlog, now)]
+            backlogs.append((row, decision.backlog))
         fires += [(row, fire) for fire in decision.fires]
     await decisions.write_fires(connection, fires, now=now, ledger_epoch=ledger_epoch)
-
-
-def _backlog(row: DeploymentRow, backlog: Backlog, now: datetime) -> Iterator[Fire]:
-    """All of it at once: there is no later step for a deployment that has ended."""
-    plan = row.plan()
-    window = window_seconds(plan.catch_up, plan.catch_up_window_seconds)
-    rest: Backlog | None = backlog
-    while rest is not None:
-        fires, rest = missed(rest, row.cron_expression, row.timezone, now=now, window=window)
-        yield from fires
+    await decisions.write_backlogs(connection, backlogs)

@@ -36,6 +36,7 @@ from services.api.ingest.deployments import settle
 from services.api.ingest.executions import Changes
 from services.api.ingest.fold import fold
 from services.api.ingest.reading import read_event
+from services.api.ingest.statements import STATEMENTS
 
 log = get_logger(__name__)
 
@@ -166,6 +167,9 @@ async def take_in(connection: Connection, told: Sequence[Told]) -> list[Unusable
                 changed[change.host, change.device.device_id] = change
     refused = await fold(connection, [fact for _, fact in facts], changes)
     unusable = [Unusable(facts[index][0].delivery, why) for index, why in refused.items()]
+    # All of them at once and by name, as the presence locks them: after a broker's restart every host says hello.
+    spoken_of = {hello.host for _, hello in hellos} | {host for host, _ in changed}
+    await connection.fetch(STATEMENTS.lock_hosts, sorted(spoken_of))
     for one, hello in hellos:
         why = await hosts.greet(connection, hello, changes, now=now, ledger_epoch=epoch)
         if why is not None:

@@ -81,7 +81,9 @@ class Execution(Shape):
     def of(cls, record: Mapping[str, Any]) -> Execution:
         """The shape of a row of `deployment_executions` with its deployment's name and its queue position."""
         started: datetime | None = record["started_at"]
-        late = None if started is None else (started - record["scheduled_at"]).total_seconds()
+        # A host without a known clock offset says no `received_at`: then its other times are not comparable either.
+        known = started is not None and record["received_at"] is not None
+        late = (started - record["scheduled_at"]).total_seconds() if started is not None and known else None
         return cls(
             **record,
             message=record["skip_reason"] if record["status"] == ExecutionStatus.SKIPPED else record["error_message"],

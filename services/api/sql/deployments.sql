@@ -60,5 +60,10 @@ RETURNING *;
 -- name: running
 SELECT count(*)::integer FROM deployment_executions WHERE deployment_id = $1 AND status = 'running';
 
+-- name: under_way
+-- What may still use up the limit (as libs/ledger: in_flight).
+SELECT count(*)::integer FROM deployment_executions
+WHERE deployment_id = $1 AND (status IN ('triggered', 'queued', 'running') OR presumed);
+
 -- name: applied
 SELECT applied_at IS NOT NULL FROM outbox WHERE message_id = $1;

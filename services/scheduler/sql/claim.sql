@@ -5,7 +5,7 @@ SELECT id, team_id, name, host_name, device_id, script_name, userinterface_name,
        start_date, end_date, max_executions, execution_count, status, catch_up, catch_up_window_seconds, on_device_busy,
        max_wait_seconds, timeout_seconds, silence_timeout_seconds, version, counted_from, next_fire_at
 FROM deployments
-WHERE status = 'active' AND next_due_at <= (SELECT ledger.now())
+WHERE status IN ('active', 'paused') AND next_due_at <= (SELECT ledger.now())
 ORDER BY next_due_at, host_name
 LIMIT $1
 FOR NO KEY UPDATE SKIP LOCKED;
@@ -13,7 +13,7 @@ FOR NO KEY UPDATE SKIP LOCKED;
 -- name: earliest
 -- How long until something is due, in seconds; negative: something is due that another scheduler holds. Null: nothing.
 SELECT extract(epoch FROM min(next_due_at) - ledger.now())::double precision AS seconds
-FROM (SELECT next_due_at FROM deployments WHERE status = 'active' AND next_due_at IS NOT NULL
+FROM (SELECT next_due_at FROM deployments WHERE status IN ('active', 'paused') AND next_due_at IS NOT NULL
       ORDER BY next_due_at LIMIT 1) soonest;
 
 -- name: backlog

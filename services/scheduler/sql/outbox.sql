@@ -14,6 +14,11 @@ WHERE published_at IS NULL
 ORDER BY id
 LIMIT $2;
 
+-- name: lock_executions
+-- In id order, as the ingest locks them: whoever answers while we wait for confirms must not meet us in a circle. The
+-- executions before the outbox, for the same reason.
+SELECT FROM deployment_executions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE;
+
 -- name: mark_published
 WITH marked AS (
     UPDATE outbox SET published_at = ledger.now(), attempts = attempts + 1

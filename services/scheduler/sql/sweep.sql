@@ -1,15 +1,17 @@
 -- name: clock
 SELECT ledger.now();
 
+-- name: late
+-- Triggers whose window passed before the broker took them.
+SELECT id, execution_id FROM outbox WHERE published_at IS NULL AND not_after <= (SELECT ledger.now())
+ORDER BY id LIMIT 500;
+
 -- name: end_late
--- Triggers whose window passed before the broker took them. They may have reached it without our seeing the confirm, so
--- the ending is presumed, and the host is asked (`void`).
+-- They may have reached the broker without our seeing the confirm, so the ending is presumed, and the host is asked
+-- (`void`). The caller holds the executions' locks; somebody else may have sent or ended them meanwhile.
 WITH late AS (
     UPDATE outbox SET published_at = ledger.now(), result = 'late'
-    WHERE id IN (
-        SELECT id FROM outbox WHERE published_at IS NULL AND not_after <= (SELECT ledger.now())
-        ORDER BY id LIMIT 500 FOR UPDATE SKIP LOCKED
-    )
+    WHERE id = ANY ($1::bigint[]) AND published_at IS NULL
     RETURNING execution_id
 )
 UPDATE deployment_executions e
@@ -28,8 +30,9 @@ WHERE id IN (
     JOIN outbox o ON o.execution_id = e.id
     JOIN hosts h ON h.name = e.host_name
     WHERE e.status = 'triggered'
-      AND o.published_at < (SELECT ledger.now()) - make_interval(secs => $1)
       AND o.not_after > (SELECT ledger.now())
+      -- A short window is not waited out.
+      AND o.published_at + least(make_interval(secs => $1), (o.not_after - o.published_at) / 2) < (SELECT ledger.now())
       AND h.last_seen_at > (SELECT ledger.now()) - make_interval(secs => $2)
     ORDER BY o.id LIMIT 500
     FOR UPDATE OF o SKIP LOCKED
@@ -51,34 +54,30 @@ WHERE e.id IN (
            OR x.not_after + interval '5 minutes' < (SELECT ledger.now()))
       AND EXISTS (SELECT FROM liveness l WHERE l.name = 'presence'
                   AND l.at > (SELECT ledger.now()) - make_interval(secs => $1))
-    ORDER BY x.id LIMIT 500 FOR UPDATE OF x SKIP LOCKED
+    ORDER BY x.id LIMIT 500 FOR NO KEY UPDATE OF x SKIP LOCKED
 )
 RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
 
 -- name: presume_lost
--- Runs whose host is silent for longer than the run itself could have taken. Presumed: the host's word still counts. A
--- failure counts as an execution, so the caller counts it.
+-- Runs of which nobody spoke for longer than they could have taken: their host is silent, or what it said was lost with
+-- the broker's data (an online one is asked to say it again). Presumed: the host's word still counts.
 UPDATE deployment_executions e
 SET status = 'failed', reason = 'host_lost', presumed = true, success = false, completed_at = ledger.now(),
     error_message = 'The host went away and did not come back with a result'
-WHERE e.id IN (
+FROM hosts eh
+WHERE eh.name = e.host_name AND e.id IN (
     SELECT x.id FROM deployment_executions x
-    JOIN hosts h ON h.name = x.host_name
+    JOIN deployments d ON d.id = x.deployment_id
     WHERE x.status IN ('queued', 'running')
       AND coalesce(x.started_at, x.queued_at, x.decided_at)
-          + make_interval(secs => coalesce(x.timeout_seconds, 3600) + $2) < (SELECT ledger.now())
-      AND (h.last_seen_at IS NULL OR h.last_seen_at < (SELECT ledger.now()) - make_interval(secs => $1))
+          + make_interval(secs => coalesce(x.timeout_seconds, 3600) + $2
+                          + CASE WHEN x.status = 'queued' THEN d.max_wait_seconds ELSE 0 END) < (SELECT ledger.now())
       AND EXISTS (SELECT FROM liveness l WHERE l.name = 'presence'
                   AND l.at > (SELECT ledger.now()) - make_interval(secs => $1))
-    ORDER BY x.id LIMIT 500 FOR UPDATE OF x SKIP LOCKED
+    ORDER BY x.id LIMIT 500 FOR NO KEY UPDATE OF x SKIP LOCKED
 )
-RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
-
--- name: count_lost
-UPDATE deployments d
-SET execution_count = d.execution_count + lost.n
-FROM (SELECT deployment_id, count(*)::integer AS n FROM unnest($1::uuid[]) AS deployment_id GROUP BY deployment_id) lost
-WHERE d.id = lost.deployment_id;
+RETURNING e.id, e.deployment_id, e.team_id, e.host_name,
+          coalesce(eh.last_seen_at > ledger.now() - make_interval(secs => $1), false) AS online;
 
 -- name: ensure_partitions
 SELECT ledger.ensure_partitions(ledger.now());
@@ -89,10 +88,12 @@ DELETE FROM outbox WHERE id IN (
     LEFT JOIN deployment_executions e ON e.id = o.execution_id
     WHERE o.published_at < (SELECT ledger.now()) - make_interval(secs => $1)
       AND (e.id IS NULL OR e.status <> 'triggered')
-    ORDER BY o.published_at LIMIT 5000
+    ORDER BY o.published_at LIMIT 10000
 );
 
 -- name: forget_feed
-DELETE FROM change_feed WHERE id IN (
-    SELECT id FROM change_feed WHERE at < (SELECT ledger.now()) - make_interval(secs => $1) ORDER BY id LIMIT 5000
+-- The oldest by id, and of them what is old: no scan of the whole feed.
+DELETE FROM change_feed WHERE id <= (
+    SELECT max(id) FROM (SELECT id, at FROM change_feed ORDER BY id LIMIT 10000) oldest
+    WHERE at < (SELECT ledger.now()) - make_interval(secs => $1)
 );

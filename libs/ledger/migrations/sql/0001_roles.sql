@@ -51,7 +51,8 @@ GRANT SELECT ON ledger.epoch, ledger.hosts, ledger.devices, ledger.host_scripts,
     ledger.liveness TO rigbeat_ingest;
 GRANT INSERT, UPDATE ON ledger.liveness TO rigbeat_ingest;
 GRANT INSERT ON ledger.devices, ledger.host_scripts, ledger.script_results, ledger.deployment_versions,
-    ledger.deployment_executions, ledger.outbox, ledger.change_feed, ledger.audit_log, ledger.dead_letters TO rigbeat_ingest;
+    ledger.deployment_executions, ledger.outbox, ledger.change_feed, ledger.audit_log, ledger.dead_letters,
+    ledger.backlogs TO rigbeat_ingest;
 GRANT UPDATE (last_seen_at, runner_id, runner_version, journal_id, boot_id, clock_offset_seconds, max_parallel)
     ON ledger.hosts TO rigbeat_ingest;
 GRANT UPDATE ON ledger.devices, ledger.host_scripts, ledger.script_results, ledger.dead_letters TO rigbeat_ingest;
@@ -68,8 +69,7 @@ GRANT SELECT ON ledger.epoch, ledger.hosts, ledger.deployments, ledger.deploymen
     ledger.outbox, ledger.change_feed, ledger.backlogs, ledger.liveness TO rigbeat_scheduler;
 GRANT INSERT ON ledger.deployment_versions, ledger.deployment_executions, ledger.outbox, ledger.change_feed,
     ledger.backlogs, ledger.audit_log TO rigbeat_scheduler;
-GRANT UPDATE (status, status_reason, status_by, version, next_fire_at, next_due_at, updated_at, execution_count)
-    ON ledger.deployments
+GRANT UPDATE (status, status_reason, status_by, version, next_fire_at, next_due_at, updated_at) ON ledger.deployments
     TO rigbeat_scheduler;
 GRANT UPDATE (status, success, skip_reason, error_message, reason, presumed, completed_at, published_at)
     ON ledger.deployment_executions TO rigbeat_scheduler;

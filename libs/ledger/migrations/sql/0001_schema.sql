@@ -123,7 +123,8 @@ CREATE TABLE ledger.deployments (
     CHECK (end_date IS NULL OR start_date IS NULL OR start_date < end_date)
 );
 CREATE UNIQUE INDEX deployments_name ON ledger.deployments (team_id, name) WHERE deleted_at IS NULL;
-CREATE INDEX deployments_due ON ledger.deployments (next_due_at, host_name) WHERE status = 'active';
+-- A paused deployment is due at its end date only.
+CREATE INDEX deployments_due ON ledger.deployments (next_due_at, host_name) WHERE status IN ('active', 'paused');
 CREATE INDEX deployments_by_host ON ledger.deployments (host_name, device_id);
 CREATE INDEX deployments_page ON ledger.deployments (team_id, id DESC) WHERE deleted_at IS NULL;
 
@@ -206,7 +207,9 @@ CREATE TABLE ledger.deployment_executions (
 ) PARTITION BY RANGE (id);
 CREATE INDEX deployment_executions_of ON ledger.deployment_executions (deployment_id, id DESC);
 CREATE INDEX deployment_executions_page ON ledger.deployment_executions (team_id, id DESC);
--- In flight for the limit: what is open, and what is only presumed to have been skipped.
+CREATE INDEX deployment_executions_of_host ON ledger.deployment_executions (host_name, id DESC);
+CREATE INDEX deployment_executions_failed ON ledger.deployment_executions (team_id, id DESC) WHERE status = 'failed';
+-- In flight for the limit: what is open, and what is only presumed to have ended.
 CREATE INDEX deployment_executions_in_flight ON ledger.deployment_executions (deployment_id)
     WHERE status IN ('triggered', 'queued', 'running') OR presumed;
 CREATE INDEX deployment_executions_open_on ON ledger.deployment_executions (host_name)
