@@ -35,21 +35,29 @@ def kill_leftovers(execution_id: str, within: float = 5.0) -> int:
     return len(killed)
 
 
-def kill_cgroup(path: str, execution_id: str) -> None:
-    """Kill all in the cgroup that the shim of this execution made, also those that changed their environment."""
+def kill_cgroup(path: str, execution_id: str, within: float = 5.0) -> None:
+    """Kill all in the cgroup that the shim of this execution made, also those that changed their environment.
+
+    Blocks until they are dead, then removes it; does nothing when there is none. Raises `TimeoutError` when some still
+    live after `within` seconds.
+    """
+    deadline = time.monotonic() + within
     group = Path(path)
-    if not path or group.name != f"rigbeat-{execution_id}" or CGROUPS not in group.parents:
+    if group.name != f"rigbeat-{execution_id}" or CGROUPS not in group.parents:
         return
-    # Older than Linux 5.14, never made, or removed already: then the environment has to do.
-    with suppress(OSError):
-        (group / "cgroup.kill").write_text("1", encoding="ascii")
-
-
-def remove_cgroup(path: str, execution_id: str) -> None:
-    """Remove the cgroup once all in it are dead; harmless when there is none, or when some are not."""
-    if path and Path(path).name == f"rigbeat-{execution_id}" and CGROUPS in Path(path).parents:
-        with suppress(OSError):
-            Path(path).rmdir()
+    try:
+        with (group / "cgroup.events").open("rb", buffering=0) as events:
+            changed = select.poll()
+            changed.register(events, select.POLLPRI)
+            while (left := deadline - time.monotonic()) > 0 and b"populated 1" in os.pread(events.fileno(), 4096, 0):
+                (group / "cgroup.kill").write_text("1", encoding="ascii")
+                changed.poll(max(1, int(left * 1000)))
+        if left > 0:
+            group.rmdir()
+    except OSError:
+        return  # never made, removed already, or older than Linux 5.14: the environment has to do
+    if left <= 0:
+        raise TimeoutError(f"Processes in {group} cannot be killed")
 
 
 def _kill(execution_id: str, deadline: float) -> set[Member]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from libs.chassis.logs import get_logger
 from services.host_runner import shim
 from services.host_runner.core.ending import Ending, How
-from services.host_runner.leftovers import kill_cgroup, kill_leftovers, remove_cgroup
+from services.host_runner.leftovers import kill_cgroup, kill_leftovers
 from services.host_runner.run_dir import (
     ERRORS,
     OUTPUT,
@@ -215,12 +215,11 @@ async def _bury(run_dir: Path) -> Ending:
     is_clean = False
     while not is_clean:
         try:
-            kill_cgroup(cgroup, execution_id)
+            await asyncio.to_thread(kill_cgroup, cgroup, execution_id)
             killed += await asyncio.to_thread(kill_leftovers, execution_id)
             is_clean = True
         except TimeoutError as error:
             log.warning("A device stays taken", reason=str(error), run_dir=str(run_dir))
-    remove_cgroup(cgroup, execution_id)
     began = read_facts(run_dir / "started").get("started_at")
     started_at, ended_at = instant(began) if began else None, _now()
     return Ending(

@@ -228,8 +228,9 @@ async def test_a_killed_shim_takes_its_script_along(shims: Shims) -> None:
 
 
 async def test_what_a_killed_shim_left_is_killed_by_its_environment(shims: Shims, tmp_path: Path) -> None:
-    run = shims.start(f"{DAEMON.format(trap='trap : HUP')}; env -i sleep 61 & {FOREVER}")
-    daemon = until(lambda: run.pid_in("daemon"), within=5)
+    daemon_script = DAEMON.format(trap="trap : HUP; env -i sleep 61 & echo \\$! > child")
+    run = shims.start(f"{daemon_script}; {FOREVER}")
+    daemon, child = until(lambda: run.pid_in("daemon"), within=5), until(lambda: run.pid_in("child"), within=5)
     other = {"RIGBEAT_EXECUTION_ID": run.execution_id + "0"}
     bystander = start("bystander", ["/bin/sleep", "60"], env=other, log=tmp_path / "log")
     try:
@@ -237,8 +238,10 @@ async def test_what_a_killed_shim_left_is_killed_by_its_environment(shims: Shims
         kill(run.pid or 0)
         until(lambda: inspect(run.folder) is ShimState.DEAD, within=5)
         assert is_alive(daemon)
+        assert is_alive(child)
         ending = await run.end()
         assert not is_alive(daemon)
+        assert not is_alive(child)
         assert bystander.poll() is None
     finally:
         bystander.kill()

@@ -12,6 +12,7 @@ from uuid import NAMESPACE_OID, uuid5
 
 from libs.stack.process import run
 from services.host_runner.core.ending import Ending
+from services.host_runner.leftovers import kill_cgroup
 from services.host_runner.process import ShimSpec, kill_leftovers, spawn, wait_ended
 from services.host_runner.run_dir import OUTPUT, read_facts
 
@@ -112,10 +113,7 @@ class Shims:
             if one.pid is not None:
                 with suppress(ChildProcessError):
                     os.waitpid(one.pid, 0)
-            cgroup = read_facts(one.folder / "start").get("cgroup")
-            if cgroup:
-                with suppress(OSError):
-                    Path(cgroup).rmdir()
+            kill_cgroup(read_facts(one.folder / "start").get("cgroup", ""), one.execution_id)
         return left
 
 
