@@ -12,6 +12,9 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 LOOKS = 3
 """So often in a row nobody must be found: one who forks without end can be missed by one look."""
+QUICK_LOOKS = 200
+NEWEST = 8
+"""Each quick look is at so many pids below the last one; it takes 0.1 ms."""
 
 Member = tuple[int, int]
 """A pid, and when it started in ticks since boot: the same pid with another start is another process."""
@@ -64,6 +67,7 @@ def _kill(execution_id: str, deadline: float) -> set[Member]:
     """One round: stop all, so that none is born while we look, then kill them and wait until they are dead."""
     stopped: dict[Member, int] = {}
     try:
+        _stop_forking(execution_id, stopped)
         while _stop(execution_id, stopped):
             pass
         living = select.poll()
@@ -81,17 +85,30 @@ def _kill(execution_id: str, deadline: float) -> set[Member]:
     return set(stopped)
 
 
+def _stop_forking(execution_id: str, stopped: dict[Member, int]) -> None:
+    """Stop who forks without end and is gone before a look at all processes comes to him: look at the newest alone."""
+    for _ in range(QUICK_LOOKS):
+        last = int(_read("/proc/loadavg").split()[-1])
+        for pid in range(last, max(1, last - NEWEST), -1):
+            if _is_marked(pid, execution_id) and (stat := _stat(pid)) is not None:
+                _stop_one((pid, stat[1]), stopped)
+
+
+def _is_marked(pid: int, execution_id: str) -> bool:
+    wanted = b"RIGBEAT_EXECUTION_ID=" + os.fsencode(execution_id)
+    return wanted in _read(f"/proc/{pid}/environ").split(b"\0")
+
+
 def _stop(execution_id: str, stopped: dict[Member, int]) -> bool:
     """Look once, stop at once whom we find, and add a pidfd of each; whether there was a new one.
 
     Found are those who have the id in their environment, and whoever descends from such a one; but never this process.
     """
-    wanted = b"RIGBEAT_EXECUTION_ID=" + os.fsencode(execution_id)
     children: dict[int, list[Member]] = {}
     ahead: list[Member] = []
     count = len(stopped)
     for pid in _pids():
-        if wanted in _read(f"/proc/{pid}/environ").split(b"\0") and (stat := _stat(pid)) is not None:
+        if _is_marked(pid, execution_id) and (stat := _stat(pid)) is not None:
             ahead.append((pid, stat[1]))
             _stop_one(ahead[-1], stopped)
         elif (stat := _stat(pid)) is not None:

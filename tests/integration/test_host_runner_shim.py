@@ -25,11 +25,12 @@ FOREVER = "while :; do sleep 0.05; done"
 STUBBORN = f"trap '' TERM; echo $$ > pid; {FOREVER}"
 # Is gone before one looks, and its child, too: never the same pid for longer than a millisecond.
 FORKING = """
-import os, signal
+import os, signal, time
+end = time.monotonic() + 60  # should the test fail, then not for ever
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 with open("there", "w") as file:
     file.write("yes")
-while True:
+while time.monotonic() < end:
     if os.fork():
         os._exit(0)
     os.setsid()
