@@ -25,6 +25,7 @@ class Database:
 
     owner_url: str
     admin_url: str
+    is_ours: bool = False
 
     def url(self, role: str, passwords: Mapping[str, str]) -> str:
         """The url of a service's role."""
@@ -41,15 +42,32 @@ def made(server: Postgres, passwords: Mapping[str, str]) -> Database:
         if connection.execute(statement("has_database")).fetchone() is None:
             connection.execute(statement("create_database"))
     set_password(server.superuser_url, OWNER, passwords[OWNER])
-    return Database(server.url(DATABASE, OWNER, passwords[OWNER]), server.superuser_url)
+    return Database(server.url(DATABASE, OWNER, passwords[OWNER]), server.superuser_url, is_ours=True)
+
+
+def _require_ours(database: Database, role: str, passwords: Mapping[str, str]) -> None:
+    """Roles belong to the whole server: another system may live by this one's password, so it is never changed."""
+    try:
+        psycopg.connect(database.url(role, passwords)).close()
+    except psycopg.OperationalError:
+        raise CliError(
+            ExitCode.NO,
+            f"The role {role} exists on the given database server with a password that this home does not know; "
+            "use the home that made it, or a server of its own.",
+        ) from None
 
 
 def migrated(database: Database, passwords: Mapping[str, str]) -> None:
     """The current schema, and the services' roles with their passwords. `CliError` when the server says no."""
     try:
+        with psycopg.connect(database.admin_url, autocommit=True) as connection:
+            known = {row[0] for row in connection.execute(statement("service_roles"), [list(SERVICE_ROLES)])}
         upgrade(database.owner_url)
         for role in SERVICE_ROLES:
-            set_password(database.admin_url, role, passwords[role])
+            if role not in known or database.is_ours:
+                set_password(database.admin_url, role, passwords[role])
+            else:
+                _require_ours(database, role, passwords)
     except (psycopg.Error, DBAPIError) as error:
         cause = getattr(error, "orig", None) or error
         parts = urlsplit(database.owner_url)

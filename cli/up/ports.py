@@ -1,4 +1,4 @@
-"""The ports of the system: drawn once and taken again at the next start, so that URLs stay what they were."""
+"""The ports of the system: drawn once and taken again at the next start; the API goes where people look first."""
 
 from __future__ import annotations
 

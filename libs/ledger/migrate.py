@@ -55,6 +55,10 @@ def upgrade(url: str, revision: str = "head") -> None:
 
 
 def set_password(url: str, role: str, password: str) -> None:
-    """Give a service's role its password (`url`: a role that may)."""
+    """Give a service's role its password (`url`: a role that may).
+
+    The server is told only what it keeps of it: a log of statements must not hold passwords.
+    """
     with psycopg.connect(url) as connection:
-        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))
+        kept = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
+        connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(kept)))

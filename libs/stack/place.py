@@ -52,10 +52,19 @@ def sweep() -> None:
 
 
 def working_in(data: Path) -> list[int]:
-    """Processes of a PostgreSQL server on this data: all of them work in it."""
+    """Processes of a PostgreSQL server on this data: all of them work in it.
+
+    Where another user's working folder cannot be seen (root in a container that may not trace), the postmaster alone is
+    found, by its command line.
+    """
     place = str(data.resolve())
     return [
         process.pid
-        for process in psutil.process_iter(["name", "cwd"])
-        if process.info["cwd"] == place and process.info["name"] == "postgres"
+        for process in psutil.process_iter(["name", "cwd", "cmdline"])
+        if process.info["name"] == "postgres"
+        and (process.info["cwd"] == place or _names(process.info["cmdline"] or [], data))
     ]
+
+
+def _names(command: list[str], data: Path) -> bool:
+    return "-D" in command[:-1] and Path(command[command.index("-D") + 1]).resolve() == data.resolve()

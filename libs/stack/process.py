@@ -20,6 +20,9 @@ from queue import SimpleQueue
 
 from libs.stack.errors import StackError
 
+LARGEST_LOG_BYTES = 64 << 20
+"""A larger log is set aside, under the name `….1`, when its program is started again."""
+_LAST_WORDS_BYTES = 8192
 _LAUNCH = Path(__file__).with_name("launch.py")
 
 
@@ -75,7 +78,11 @@ class Child:
 
     def last_words(self, lines: int = 4) -> str:
         """The end of its log on one line, for the sentence that says why it did not start."""
-        return _tail(self.log.read_bytes()[-8192:].decode(errors="replace"), lines) if self.log.exists() else ""
+        if not self.log.exists():
+            return ""
+        with self.log.open("rb") as log:
+            log.seek(max(log.seek(0, os.SEEK_END) - _LAST_WORDS_BYTES, 0))
+            return _tail(log.read().decode(errors="replace"), lines)
 
 
 def _tail(text: str, lines: int) -> str:
@@ -98,6 +105,8 @@ def start(
     `command[0]` is an absolute path. Its output is appended to `log`. It inherits the descriptors in `keep_open`.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
 
     def spawn() -> Child:
         with log.open("ab") as output:

@@ -103,7 +103,8 @@ def _copy(installed: Path) -> Path:
     copy = ROOTS_HOME / f"programs-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not copy.exists():
         draft = ROOTS_HOME / f"draft-{secrets.token_hex(4)}"
-        ROOTS_HOME.mkdir(mode=_DIRECTORIES, parents=True, exist_ok=True)
+        ROOTS_HOME.mkdir(parents=True, exist_ok=True)
+        ROOTS_HOME.chmod(_DIRECTORIES)  # whatever this process's umask is
         shutil.copytree(installed, draft / installed.parent.name / installed.name, symlinks=True)
         beside = installed.parent.with_name(f"{installed.parent.name}.libs")
         if beside.exists():

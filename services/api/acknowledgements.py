@@ -11,25 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import UUID
 
-from libs.chassis.backoff import delays
-from libs.chassis.lifecycle import Part
-from libs.chassis.logs import get_logger
 from libs.ledger import channels
-from libs.ledger.pool import DATABASE_AWAY, connect
-
-log = get_logger(__name__)
+from libs.ledger.listener import Listener
 
 WAIT_SECONDS = 2.0
 
 
-class Acknowledgements(Part):
+class Acknowledgements(Listener):
     """Listens for `rigbeat_applied`."""
 
-    name = "acknowledgements"
-
     def __init__(self, url: str) -> None:
-        super().__init__()
-        self._url = url
+        super().__init__(url, {channels.APPLIED: self._applied}, application="rigbeat-api-listen")
         self._expected: dict[str, asyncio.Event] = {}
 
     @contextmanager
@@ -40,36 +32,6 @@ class Acknowledgements(Part):
             yield applied
         finally:
             del self._expected[str(command_id)]
-
-    async def run(self) -> None:
-        """Keep a listening connection until told to stop."""
-        pauses = delays()
-        while not self.stopping.is_set():
-            try:
-                await self._listen()
-                pauses = delays()
-            except DATABASE_AWAY as error:
-                pause = next(pauses)
-                log.warning("Not listening", error=str(error), again_in_seconds=pause)
-                try:
-                    await asyncio.wait_for(self.stopping.wait(), pause)
-                except TimeoutError:
-                    continue
-
-    async def _listen(self) -> None:
-        connection = await connect(self._url, application="rigbeat-api-listen")
-        gone = asyncio.Event()
-        connection.add_termination_listener(lambda *_: gone.set())
-        try:
-            await connection.add_listener(channels.APPLIED, lambda *notified: self._applied(str(notified[3])))
-            waiting = [asyncio.create_task(gone.wait()), asyncio.create_task(self.stopping.wait())]
-            try:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in waiting:
-                    task.cancel()
-        finally:
-            await connection.close(timeout=2)
 
     def _applied(self, command_id: str) -> None:
         if command_id in self._expected:

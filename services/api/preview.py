@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from itertools import islice
 
-from libs.schedule import CronError, describe, occurrences, parse, resolve_hash, zone
-from libs.schedule.cron import Cron
+from libs.schedule import CronError, describe, occurrences, resolve_hash, zone
+from libs.schedule.clock_changes import clock_changes
 from services.api.shapes.preview import Preview, PreviewError, PreviewRequest
 
 _INSTANT = timedelta(microseconds=1)
 _FAR = timedelta(days=366 * 50)
-_MOST_NOTES = 3
 
 
 def preview(request: PreviewRequest, now: datetime, team: str) -> Preview:
@@ -27,7 +26,7 @@ def preview(request: PreviewRequest, now: datetime, team: str) -> Preview:
         return _refused(PreviewError(field="end_date", message=message, hint="Choose a later end."))
     until = begin + _FAR if request.end_date is None else request.end_date - _INSTANT
     fires = list(islice(occurrences(expression, request.timezone, begin - _INSTANT, until), request.count))
-    notes = _clock_changes(parse(expression), request.timezone, begin, fires)
+    notes = clock_changes(expression, request.timezone, begin, fires)
     if expression != _plain(request.cron_expression):
         notes.insert(0, f"H is spread by the deployment's name; here it is {expression}")
     if not fires:
@@ -41,23 +40,3 @@ def _refused(error: PreviewError) -> Preview:
 
 def _plain(expression: str) -> str:
     return " ".join(expression.upper().split())
-
-
-def _clock_changes(cron: Cron, timezone: str, begin: datetime, fires: list[datetime]) -> list[str]:
-    """A sentence for each change of the clocks between two shown fires."""
-    tz = zone(timezone)
-    notes: list[str] = []
-    rule = (
-        "a time that is skipped runs right after, a repeated one once"
-        if cron.is_fixed_time
-        else "this schedule follows real time through it"
-    )
-    before = begin
-    for fire in fires:
-        old, new = before.astimezone(tz).utcoffset(), fire.astimezone(tz).utcoffset()
-        if old is not None and new is not None and old != new and len(notes) < _MOST_NOTES:
-            way = "forward" if new > old else "back"
-            moment = f"{fire.astimezone(tz):%Y-%m-%d %H:%M}"
-            notes.append(f"Daylight saving: the clocks of {timezone} go {way} before {moment}; {rule}")
-        before = fire
-    return notes

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from libs.chassis.health import HealthServer
 from libs.chassis.lifecycle import Part, main, readiness
+from libs.ledger import channels
+from libs.ledger.listener import Listener
 from libs.ledger.pool import await_pool
 from services.scheduler.claim import Claimer
 from services.scheduler.drain import Drain
 from services.scheduler.settings import Settings
 from services.scheduler.sweep import Sweeper
-from services.scheduler.wake import Waker
 
 
 async def build(settings: Settings) -> Sequence[Part]:
@@ -20,6 +21,11 @@ async def build(settings: Settings) -> Sequence[Part]:
     url = settings.database_url.get_secret_value()
     pool = await await_pool(url, application="rigbeat-scheduler", most=5)
     due, outbox = asyncio.Event(), asyncio.Event()
+
+    def wake_all() -> None:
+        due.set()
+        outbox.set()
+
     parts: list[Part] = [
         Drain(
             pool,
@@ -30,7 +36,12 @@ async def build(settings: Settings) -> Sequence[Part]:
         ),
         Claimer(pool, batch=settings.claim_batch, wake=due),
         Sweeper(pool, settings, wake_outbox=outbox),
-        Waker(url, due=due, outbox=outbox),
+        Listener(
+            url,
+            {channels.DUE: lambda _: due.set(), channels.OUTBOX: lambda _: outbox.set()},
+            application="rigbeat-scheduler-listen",
+            on_listening=wake_all,
+        ),
     ]
     return [HealthServer(settings.http_port, lambda: readiness(parts), host=settings.http_host), *parts]
 

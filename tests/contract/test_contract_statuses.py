@@ -80,8 +80,8 @@ def test_the_ledgers_checks_are_the_contracts_words() -> None:
 
 
 def test_the_indexes_of_open_executions_name_the_open_statuses() -> None:
-    named = re.findall(r"WHERE status IN \(([^)]*)\)", SCHEMA)
-    assert named
+    named = re.findall(r"ON ledger\.deployment_executions [^;]*WHERE status IN \(([^)]*)\)", SCHEMA)
+    assert len(named) == 2
     for values in named:
         assert set(re.findall(r"'([a-z]+)'", values)) == OPEN
 

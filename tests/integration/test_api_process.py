@@ -64,11 +64,15 @@ def _family(child: Child) -> list[psutil.Process]:
 
 def _servants(child: Child, port: int) -> list[psutil.Process]:
     """The web workers: who listens on the port, but for the parent."""
-    return [
-        process
-        for process in _family(child)
-        if any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in process.net_connections())
-    ]
+    return [process for process in _family(child) if _listens(process, port)]
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        connections = process.net_connections()
+    except psutil.NoSuchProcess:  # it was just killed
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in connections)
 
 
 def test_it_serves_heals_and_stops(service: Child, port: int, ledger_database: LedgerDatabase) -> None:

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
+from cli.errors import CliError
+from cli.up import database
 from libs.stack.ports import free_port
 from libs.stack.postgres import Postgres
 from libs.stack.process import Child, Finished, run, start
@@ -268,3 +271,19 @@ def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:
     finally:
         child.kill()
         remove(home)
+
+
+def test_passwords_of_roles_that_another_system_lives_by_are_left_alone(tmp_path: Path) -> None:
+    """Roles belong to the whole server: where it was given, a second home is refused and the first goes on."""
+    server = Postgres(tmp_path / "server", log=tmp_path / "server.log", durable=False)
+    try:
+        server.start()
+        given = database.Database(server.url(), server.url())
+        first, second = ({role: f"{which} {role}" for role in database.ROLES} for which in ("first", "second"))
+        database.migrated(given, first)
+        database.migrated(given, first)
+        with pytest.raises(CliError, match="exists on the given database server"):
+            database.migrated(given, second)
+        psycopg.connect(given.url("rigbeat_api", first)).close()
+    finally:
+        server.destroy()

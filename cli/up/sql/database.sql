@@ -11,3 +11,6 @@ SELECT 1 FROM pg_database WHERE datname = 'rigbeat';
 
 -- name: create_database
 CREATE DATABASE rigbeat OWNER rigbeat;
+
+-- name: service_roles
+SELECT rolname FROM pg_roles WHERE rolname = ANY (%s)
