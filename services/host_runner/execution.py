@@ -97,7 +97,7 @@ class Executions(Part):
             log.info("A run of an earlier runner is adopted", execution_id=str(run.id))
         if self._runner.is_cancelled(run.id):
             process.cancel(folder)
-        started_at = await process.started(folder, START_SECONDS)
+        started_at = await process.started(folder, START_SECONDS, pid)
         if started_at is not None:
             self._runner.apply(RunStarted(run.id, started_at, self._runner.now()))
         ending = await process.wait_ended(folder, pid)
@@ -116,14 +116,14 @@ class Executions(Part):
             return judge(Ending(How.NOT_SPAWNED, ended_at=now, cause=Cause.CANCELLED), limits)
         try:
             spec = self._spec(run, scripts.find(bench.scripts_dir, trigger.script_name))
+            self._artifacts(run).mkdir(mode=0o700, parents=True, exist_ok=True)
+            return process.spawn(spec)
         except scripts.ScriptNotFoundError as error:
             return not_startable(Reason.SCRIPT_NOT_FOUND, str(error), now)
         except scripts.ParametersError as error:
             return not_startable(Reason.INVALID_PARAMETERS, str(error), now)
-        artifacts = self._artifacts(run)
-        try:
-            artifacts.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return process.spawn(spec)
+        except ValueError as error:  # a NUL or half a character, which no argument can hold
+            return not_startable(Reason.INVALID_PARAMETERS, f"The script cannot be called so: {error}", now)
         except OSError as error:
             return not_startable(Reason.SPAWN_FAILED, f"The script could not be started: {error}", now)
 

@@ -35,9 +35,13 @@ def find(folder: Path, name: str) -> Path:
     parts = name.split("/")
     if not name.isprintable() or any(part in {"", ".", ".."} for part in parts):
         raise ScriptNotFoundError(f"{name!r} is not the name of a script")
-    root = folder.resolve()
-    path = (root / name).resolve()
-    if not path.is_relative_to(root) or not path.is_file():
+    try:
+        root = folder.resolve()
+        path = (root / name).resolve()
+        is_there = path.is_relative_to(root) and path.is_file()
+    except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of symbolic links
+        raise ScriptNotFoundError(f"The script {name} cannot be looked for in {folder}: {error}") from None
+    if not is_there:
         raise ScriptNotFoundError(f"There is no script {name} in {folder}")
     return path
 
@@ -108,9 +112,14 @@ def environment(
 def list_scripts(folder: Path) -> tuple[ScriptInfo, ...]:
     """What can be run on this host, by name, with what each takes; a script is never run to ask it.
 
-    Hidden files, `__…__` ones, virtual environments and what can be neither run by Python nor executed are left out.
+    Hidden files, `__…__` ones, virtual environments and what can be neither run by Python nor executed are left out; so
+    is what cannot be looked at, with one warning. Raises nothing for what lies in the folder.
     """
-    root = folder.resolve()
+    try:
+        root = folder.resolve()
+    except (OSError, RuntimeError) as error:
+        _warn_once("The folder of the scripts cannot be found", folder, str(error))
+        return ()
     return tuple(ScriptInfo(name=name, parameters=_parameters(path)) for name, path in sorted(_runnable(root, root)))
 
 
@@ -118,31 +127,39 @@ def _runnable(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
-        log.warning("A folder of scripts cannot be read", folder=str(folder), reason=str(error))
+        _warn_once("A folder of scripts cannot be read", folder, str(error))
         return
     for path in inside:
         name = path.relative_to(root).as_posix()
         if path.name.startswith((".", "__")) or len(name) > LONGEST_NAME:
             continue
-        if path.is_dir():
-            if not path.is_symlink() and not (path / "pyvenv.cfg").exists():
-                yield from _runnable(path, root)
-            continue
         try:
-            script = find(root, name)
-        except ScriptNotFoundError:
+            is_folder = path.is_dir()
+            is_entered = is_folder and not path.is_symlink() and not (path / "pyvenv.cfg").exists()
+        except OSError as error:
+            _warn_once("What may be a script cannot be looked at", path, str(error))
             continue
-        if script.suffix == ".py" or os.access(script, os.X_OK):
+        if is_entered:
+            yield from _runnable(path, root)
+        elif not is_folder and _is_runnable(root, name):
             yield name, path
+
+
+def _is_runnable(root: Path, name: str) -> bool:
+    try:
+        script = find(root, name)
+    except ScriptNotFoundError:
+        return False
+    return script.suffix == ".py" or os.access(script, os.X_OK)
 
 
 def _parameters(script: Path) -> tuple[ScriptParameter, ...]:
     for file in (script.with_name(f"{script.name}.toml"), script.with_suffix(".toml"), script):
-        if file.is_file() and file.suffix in {".toml", ".py"}:
-            try:
+        try:
+            if file.suffix in {".toml", ".py"} and file.is_file():
                 return _read_parameters(file, file.stat().st_mtime_ns)
-            except OSError as error:
-                log.warning("A script's parameters cannot be read", file=str(file), reason=str(error))
+        except OSError as error:
+            _warn_once("A script's parameters cannot be read", file, str(error))
     return ()
 
 
@@ -151,9 +168,16 @@ def _read_parameters(file: Path, _changed_at: int) -> tuple[ScriptParameter, ...
     # Cached until it changes: the folder is looked at every few seconds.
     try:
         return described(file.read_text(encoding="utf-8")) if file.suffix == ".toml" else parsed(file.read_bytes())
-    except (ValueError, SyntaxError) as error:
-        log.warning("A script's parameters cannot be told", file=str(file), reason=str(error))
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        # The last two are how Python answers to text that is nested too deeply.
+        _warn_once("A script's parameters cannot be told", file, str(error) or type(error).__name__)
         return ()
+
+
+@lru_cache(maxsize=4096)
+def _warn_once(sentence: str, path: Path, reason: str) -> None:
+    # Remembered, for the same reason.
+    log.warning(sentence, path=str(path), reason=reason)
 
 
 def _is_flag(word: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from structlog.testing import capture_logs
 
 from libs.contracts import ScriptParameter
 from services.host_runner.core.script_parameters import described, parsed
@@ -63,6 +64,14 @@ def test_a_script_is_found_by_its_name(folder: Path) -> None:
 )
 def test_no_name_leads_out_of_the_folder(folder: Path, name: str) -> None:
     with pytest.raises(ScriptNotFoundError):
+        find(folder, name)
+
+
+@pytest.mark.parametrize("name", ["loop.py", "far.py", "ü" * 255])
+def test_what_cannot_be_looked_for_is_not_found_with_the_reason(folder: Path, name: str) -> None:
+    (folder / "loop.py").symlink_to("loop.py")
+    (folder / "far.py").symlink_to("x" * 300)
+    with pytest.raises(ScriptNotFoundError, match=r"(loop|too long)"):
         find(folder, name)
 
 
@@ -172,6 +181,40 @@ def test_a_bad_sidecar_does_not_hide_the_script(folder: Path, text: str) -> None
 def test_text_that_is_no_python_does_not_hide_the_script(folder: Path) -> None:
     (folder / "health.py").write_bytes(b"def \xff(")
     assert list_scripts(folder)[1].parameters == ()
+
+
+def test_one_odd_entry_does_not_hide_the_others(folder: Path) -> None:
+    far = "x" * 300  # a name that no file system holds
+    (folder / "a-loop.py").symlink_to("a-loop.py")
+    (folder / "a-far").symlink_to(far)
+    (folder / "a-venv").mkdir()
+    (folder / "a-venv" / "pyvenv.cfg").symlink_to(far)
+    (folder / "health.toml").symlink_to(far)
+    with capture_logs() as said:
+        for _ in range(2):
+            assert [script.name for script in list_scripts(folder)] == ["alias.py", "health.py"]
+    odd = [(Path(one["path"]).name, one["event"]) for one in said]
+    assert {name for name, _ in odd} == {"a-far", "a-venv", "health.toml"}
+    assert len(odd) == len(set(odd)), "each once, though the folder is looked at every few seconds"
+
+
+def test_a_folder_that_leads_in_a_circle_is_no_script(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to("round")
+    assert list_scripts(tmp_path / "round") == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("health.py", "-" * 100_000 + "1"),
+        ("health.py", "x" + ".a" * 50_000),
+        ("health.py", "p.add_argument('--x', default=" + "1+" * 5_000 + "1j)"),
+        ("health.toml", "x = " + "[" * 50_000),
+    ],
+)
+def test_text_that_is_nested_too_deeply_does_not_hide_the_script(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+    assert list_scripts(folder)[1].name == "health.py"
 
 
 def test_a_sidecar_names_everything() -> None:
