@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -122,6 +123,7 @@ class Program:
                 list_scripts=partial(scripts.list_scripts, settings.scripts_dir),
                 folders=(settings.runs_dir, settings.artifacts_dir),
                 keep_files=timedelta(seconds=settings.keep_files_seconds),
+                steady=partial(time.clock_gettime, time.CLOCK_BOOTTIME),
             ),
             self.session,
         ]

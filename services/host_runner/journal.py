@@ -214,11 +214,11 @@ class Journal:
 
     def forget(self, now: datetime, centre: datetime) -> datetime:
         """Drops what is kept long enough (`centre`: database time). Triggers from before the answer are not to be taken
-        any more, their ids may be forgotten.
+        any more, their ids may be forgotten; it is never after `centre`, whatever a wrong clock once made of it.
         """
         horizon = centre - KEEP_DECIDED
         with self._transaction():
-            self._db.execute(SQL.update_forgotten, (_write(horizon),))
+            self._db.execute(SQL.update_forgotten, (_write(horizon), _write(centre)))
             self._db.execute(SQL.forget_runs, (_write(horizon),))
             self._db.execute(SQL.forget_tombstones, (_write(now - KEEP_TOMBSTONES),))
             self._db.execute(SQL.forget_events, (_write(now - KEEP_CONFIRMED),))

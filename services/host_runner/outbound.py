@@ -127,7 +127,7 @@ class Outbound:
         runner, now = self._runner, self._runner.now()
         host = runner.host
         wants_clock = (
-            host.clock_offset_seconds is None
+            runner.readings.are_few
             or self._clock_asked_at is None
             or not timedelta() <= now - self._clock_asked_at < CLOCK_EVERY
         )

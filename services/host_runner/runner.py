@@ -18,13 +18,14 @@ from uuid import UUID
 from libs.chassis.logs import get_logger
 from libs.chassis.metrics import counter, gauge
 from libs.contracts import Cancel, Clock, Fence, HostEvent, Lock, Resend, Sync, Trigger, Unlock, Void
-from services.host_runner.clock import offset_seconds
+from services.host_runner.clock import Readings, read
 from services.host_runner.core.decide import decide
 from services.host_runner.core.facts import Identity, Stamp, applied, device_changed, fact, lock_changes
 from services.host_runner.core.host import MAX_TRUSTED_OFFSET_SECONDS, Host, Run
 from services.host_runner.core.vocabulary import (
     Answer,
     ClockRead,
+    ClockSet,
     Command,
     Event,
     Report,
@@ -76,6 +77,8 @@ class Runner:
         """Set once the centre's state of the world is known: a new journal admits nothing before."""
         if host.synced_at is not None:
             self.synced.set()
+        self.readings = Readings()
+        """What is known of the database's clock."""
         self._log = deployments_log
         self._logged_start_up = False
         self._hands: Hands | None = None
@@ -107,6 +110,13 @@ class Runner:
     def tick(self) -> None:
         """Time passed."""
         self.apply(Ticked(self.now()))
+
+    def clock_was_set(self) -> None:
+        """The host's clock jumped: its offset must be read anew before anything is judged by it."""
+        log.warning("The host's clock was set; its offset is read anew", offset_seconds=self.host.clock_offset_seconds)
+        self.readings = Readings()
+        OFFSET.set(float("nan"))
+        self.apply(ClockSet())
 
     def apply(self, event: Event) -> None:
         """Decide and do."""
@@ -140,8 +150,8 @@ class Runner:
                     pass
 
     def forget(self, now: datetime) -> None:
-        """Drop from the journal what was kept long enough. Needs database time; without it, later."""
-        if self.host.clock_offset_seconds is not None:
+        """Drop from the journal what was kept long enough. Needs a trusted clock; without one, later."""
+        if self.host.has_trusted_clock:
             horizon = self.journal.forget(now, self.host.database_time(now))
             self.host = replace(self.host, forgotten_before=horizon)
 
@@ -164,9 +174,13 @@ class Runner:
         return [*sayings, *(partial(device_changed, state, self.identity, stamp) for state in changes)]
 
     def _read_clock(self, command: Sync | Clock, received: datetime) -> None:
-        offset = offset_seconds(command.host_sent_at, received, command.db_time)
-        if offset is None:
+        reading = read(command.host_sent_at, received, command.db_time)
+        if reading is None:
             return
+        self.readings = self.readings.add(reading)
+        best = self.readings.best
+        assert best is not None
+        offset = best.offset_seconds
         if abs(offset) > MAX_TRUSTED_OFFSET_SECONDS:
             log.error("The host's clock is far from the database's", offset_seconds=offset)
         OFFSET.set(offset)

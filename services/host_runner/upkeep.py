@@ -11,6 +11,7 @@ from pathlib import Path
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.contracts import ScriptInfo
+from services.host_runner.clock import Moment
 from services.host_runner.concurrency import pause
 from services.host_runner.outbound import Outbound
 from services.host_runner.runner import Runner
@@ -23,7 +24,9 @@ log = get_logger(__name__)
 
 
 class Upkeep(Part):
-    """Ticks, for as long as the process lives."""
+    """Ticks, for as long as the process lives. `steady`: seconds by a clock that nobody can set and that never stands
+    still, not even while the host sleeps, so that waking up is no setting of the clock.
+    """
 
     name = "upkeep"
 
@@ -35,6 +38,7 @@ class Upkeep(Part):
         list_scripts: Callable[[], tuple[ScriptInfo, ...]],
         folders: tuple[Path, ...],
         keep_files: timedelta,
+        steady: Callable[[], float],
     ) -> None:
         super().__init__()
         self._runner = runner
@@ -42,13 +46,15 @@ class Upkeep(Part):
         self._list_scripts = list_scripts
         self._folders = folders
         self._keep_files = keep_files
+        self._steady = steady
+        self._last = Moment(runner.now(), steady())
 
     async def run(self) -> None:
         """The body."""
         looked_at: datetime | None = None
         forgot_at: datetime | None = None
         while not self.stopping.is_set():
-            now = self._runner.now()
+            now = self._look_at_clock()
             self._runner.tick()
             if _is_due(looked_at, LOOK_FOR_SCRIPTS_EVERY, now):
                 looked_at = now
@@ -63,7 +69,15 @@ class Upkeep(Part):
             for folder in self._folders:
                 await asyncio.to_thread(shutil.rmtree, folder / str(execution), ignore_errors=True)
             self._runner.journal.removed(execution)
-        self._runner.forget(now)
+        # Looked at again: while files were removed it may have been set, and read.
+        self._runner.forget(self._look_at_clock())
+
+    def _look_at_clock(self) -> datetime:
+        moment, before = Moment(self._runner.now(), self._steady()), self._last
+        self._last = moment
+        if moment.is_after_a_step(before):
+            self._runner.clock_was_set()
+        return moment.wall
 
 
 def _is_due(last: datetime | None, every: timedelta, now: datetime) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from libs.chassis.settings import SettingsError, load
 from libs.contracts import DeviceInfo
 from services.host_runner import devices
-from services.host_runner.clock import offset_seconds
+from services.host_runner.clock import KEPT, Reading, Readings, read
 from services.host_runner.settings import Settings
 from tests.support.host_runner import at
 
@@ -80,7 +80,30 @@ def test_no_devices_at_all_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_offset_is_taken_in_the_middle_of_a_quick_round_trip() -> None:
-    assert offset_seconds(at(0), at(1), at(10)) == 9.5
-    assert offset_seconds(at(0), at(1.999), at(-5)) == pytest.approx(-5.9995)
-    assert offset_seconds(at(0), at(2), at(10)) is None
-    assert offset_seconds(at(5), at(4), at(10)) is None  # the host's clock was set back meanwhile
+    assert read(at(0), at(1), at(10)) == Reading(9.5, 0.5)
+    slow = read(at(0), at(1.999), at(-5))
+    assert slow is not None
+    assert slow.offset_seconds == pytest.approx(-5.9995)
+    assert slow.error_seconds == pytest.approx(0.9995)
+    assert read(at(0), at(2), at(10)) is None
+    assert read(at(5), at(4), at(10)) is None  # the host's clock was set back meanwhile
+
+
+def test_of_the_latest_answers_the_quickest_counts() -> None:
+    readings = Readings()
+    assert readings.best is None
+    for slow in (0.3, 0.4, 0.25):
+        readings = readings.add(Reading(-slow / 2, slow))
+    readings = readings.add(Reading(0.01, 0.02)).add(Reading(-0.2, 0.4))
+    assert readings.best == Reading(0.01, 0.02)
+    assert readings.are_few
+    for _ in range(KEPT):
+        readings = readings.add(Reading(0.03, 0.05))
+    assert readings.best == Reading(0.03, 0.05), "an old answer does not count for ever: clocks drift"
+    assert not readings.are_few
+
+
+def test_a_clock_that_was_set_is_believed_at_once() -> None:
+    readings = Readings().add(Reading(0.01, 0.02)).add(Reading(3600.0, 0.5))
+    assert readings.best == Reading(3600.0, 0.5)
+    assert readings.kept == (Reading(3600.0, 0.5),)

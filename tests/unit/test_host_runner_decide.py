@@ -25,6 +25,7 @@ from services.host_runner.core.vocabulary import (
     Answer,
     Cancelled,
     ClockRead,
+    ClockSet,
     Command,
     Event,
     Finished,
@@ -261,6 +262,10 @@ def test_lateness_needs_a_known_and_sane_offset() -> None:
     script = Script()
     script.tell(ClockRead(-1.5))
     assert isinstance(script.request(late, 11)[0], Spawn)
+    script = Script()
+    script.tell(ClockRead(1.5))
+    script.tell(ClockSet())
+    assert isinstance(script.request(late, 11)[0], Spawn)
 
 
 def test_what_the_journal_may_have_forgotten_is_refused() -> None:
@@ -450,6 +455,31 @@ def test_a_lock_expires_in_database_time() -> None:
     assert script.tell(Ticked(at(94.9))) == ()
     (spawn,) = script.tell(Ticked(at(95)))
     assert isinstance(spawn, Spawn)
+
+
+def test_a_lock_does_not_expire_by_a_clock_that_is_known_to_be_wrong() -> None:
+    script = Script()
+    script.tell(Told(lock(1, expires=100), T0))
+    script.tell(ClockRead(31.0))
+    script.tell(Ticked(at(200)))
+    assert script.host.lock_of("stb-1") is not None
+    script.tell(ClockRead(5.0))
+    script.tell(ClockSet())
+    assert script.host.clock_offset_seconds is None
+    script.tell(Ticked(at(86400)))
+    assert script.host.lock_of("stb-1") is not None, "the host's clock was set, and nobody knows to what"
+    script.tell(ClockRead(5.0))
+    script.tell(Ticked(at(94.9)))
+    assert script.host.lock_of("stb-1") is not None
+    script.tell(Ticked(at(95)))
+    assert script.host.lock_of("stb-1") is None
+
+
+def test_a_lock_expires_by_the_host_while_nothing_is_known_of_its_clock() -> None:
+    script = Script()
+    script.tell(Told(lock(1, expires=100), T0))
+    script.tell(Ticked(at(100)))
+    assert script.host.lock_of("stb-1") is None
 
 
 def test_an_older_lock_or_unlock_is_stale() -> None:

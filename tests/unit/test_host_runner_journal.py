@@ -166,7 +166,15 @@ def test_what_is_forgotten_is_refused_from_then_on(desk: Desk, tmp_path: Path) -
     assert horizon > one.not_after
     assert reopened(desk, tmp_path).forgotten_before == horizon
     # A clock that goes back does not bring the forgotten back.
-    assert desk.journal.forget(T0, T0) == horizon
+    back = late - timedelta(days=6)
+    assert desk.journal.forget(back, back) == horizon
+
+
+def test_what_a_wrong_clock_once_forgot_does_not_refuse_the_future(desk: Desk, tmp_path: Path) -> None:
+    wrong = T0 + timedelta(days=3650)
+    desk.journal.forget(wrong, wrong)
+    assert desk.journal.forget(T0, T0) == T0
+    assert reopened(desk, tmp_path).forgotten_before == T0
 
 
 def test_running_and_unconfirmed_is_never_forgotten(desk: Desk, tmp_path: Path) -> None:

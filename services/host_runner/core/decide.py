@@ -12,12 +12,13 @@ from typing import assert_never
 from uuid import UUID
 
 from libs.contracts import SENTENCES, Cancel, CommandResult, OnDeviceBusy, Reason, Void
-from services.host_runner.core.host import Host, Run
+from services.host_runner.core.host import DeviceLock, Host, Run
 from services.host_runner.core.orders import obey
 from services.host_runner.core.vocabulary import (
     Answer,
     Cancelled,
     ClockRead,
+    ClockSet,
     Command,
     Event,
     Finished,
@@ -51,7 +52,9 @@ def decide(host: Host, event: Event) -> tuple[Host, tuple[Command, ...]]:
         case Told():
             return _told(host, event)
         case ClockRead(offset):
-            return replace(host, clock_offset_seconds=offset), ()
+            return replace(host, clock_offset_seconds=offset, was_clock_set=False), ()
+        case ClockSet():
+            return replace(host, clock_offset_seconds=None, was_clock_set=True), ()
         case Ticked(now):
             return _tick(host, now)
         case _:
@@ -169,11 +172,7 @@ def _void(host: Host, void: Void, *, known: bool) -> tuple[Host, tuple[Command, 
 
 def _tick(host: Host, now: datetime) -> tuple[Host, tuple[Command, ...]]:
     commands: list[Command] = []
-    centre = host.database_time(now)
-    locks = {
-        device: replace(lock, held=lock.held and (lock.expires_at is None or lock.expires_at > centre))
-        for device, lock in host.locks.items()
-    }
+    locks = {device: _unless_expired(host, lock, now) for device, lock in host.locks.items()}
     if locks != host.locks:
         host = replace(host, locks=locks)
     for run in sorted(host.pending.values(), key=lambda one: one.rank):
@@ -182,6 +181,13 @@ def _tick(host: Host, now: datetime) -> tuple[Host, tuple[Command, ...]]:
             commands.append(Report(run, Skipped(Reason.WAITED_TOO_LONG, sentence)))
             host = host.leave(run, now)
     return _promote(host, now, tuple(commands))
+
+
+def _unless_expired(host: Host, lock: DeviceLock, now: datetime) -> DeviceLock:
+    # By a clock that is known to be wrong no device is freed under somebody's hands; the centre's word frees it.
+    if lock.expires_at is None or not host.can_tell_expiry or lock.expires_at > host.database_time(now):
+        return lock
+    return replace(lock, held=False)
 
 
 def _has_waited_too_long(run: Run, now: datetime) -> bool:

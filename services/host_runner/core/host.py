@@ -86,7 +86,10 @@ class FenceMark:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The state that decisions are made on. Immutable: each method answers a new host."""
+    """The state that decisions are made on. Immutable: each method answers a new host.
+
+    `was_clock_set`: somebody set the host's clock, and its offset was not read since.
+    """
 
     devices: frozenset[str]
     max_parallel: int
@@ -94,6 +97,7 @@ class Host:
     synced_at: datetime | None = None
     forgotten_before: datetime | None = None
     clock_offset_seconds: float | None = None
+    was_clock_set: bool = False
     running: Mapping[UUID, Run] = field(default_factory=dict)
     pending: Mapping[UUID, Run] = field(default_factory=dict)
     fences: Mapping[UUID, FenceMark] = field(default_factory=dict)
@@ -148,10 +152,19 @@ class Host:
         """`now` in database time; as it stands while the offset is unknown."""
         return now + timedelta(seconds=self.clock_offset_seconds or 0.0)
 
+    @property
+    def has_trusted_clock(self) -> bool:
+        """Whether the offset is known and small enough to be believed."""
+        return self.clock_offset_seconds is not None and abs(self.clock_offset_seconds) <= MAX_TRUSTED_OFFSET_SECONDS
+
+    @property
+    def can_tell_expiry(self) -> bool:
+        """Whether `now` says if a time of the centre has come: by a trusted clock, or by one that nobody doubts yet."""
+        return self.has_trusted_clock or (self.clock_offset_seconds is None and not self.was_clock_set)
+
     def seconds_late(self, trigger: Trigger, now: datetime) -> float | None:
         """How far `now` is past `not_after`; None if it is not, or if the host's clock cannot tell."""
-        offset = self.clock_offset_seconds
-        if offset is None or abs(offset) > MAX_TRUSTED_OFFSET_SECONDS:
+        if not self.has_trusted_clock:
             return None
         late = (self.database_time(now) - trigger.not_after).total_seconds()
         return late if late > 0 else None

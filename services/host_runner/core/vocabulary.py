@@ -56,13 +56,18 @@ class ClockRead:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockSet:
+    """Somebody set the host's clock: what was known of its offset is no longer so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """Time passed."""
 
     now: datetime
 
 
-Event = RunRequested | RunStarted | RunExited | Told | ClockRead | Ticked
+Event = RunRequested | RunStarted | RunExited | Told | ClockRead | ClockSet | Ticked
 
 
 @dataclass(frozen=True, slots=True)

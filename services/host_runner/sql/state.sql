@@ -11,7 +11,8 @@ UPDATE meta SET sequence = ?;
 UPDATE meta SET ledger_epoch = ?, synced_at = ?;
 
 -- name: update_forgotten
-UPDATE meta SET forgotten_before = max(coalesce(forgotten_before, ''), ?);
+-- Not after now, whatever a wrong clock wrote once: what may not start any more is refused for its lateness anyway.
+UPDATE meta SET forgotten_before = min(max(coalesce(forgotten_before, ''), ?), ?);
 
 -- name: knows_run
 SELECT EXISTS (SELECT 1 FROM runs WHERE execution_id = ?);
