@@ -8,10 +8,13 @@ replaced by `STATE_DIR/deployments.log` with one warning; a run never fails beca
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import sys
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from uuid import UUID
@@ -152,13 +155,31 @@ class _Line(logging.Formatter):
         return f"{self.formatTime(record, '%Y-%m-%d %H:%M:%S')} [{level}] {record.getMessage()}"
 
 
+class _File(RotatingFileHandler):
+    """Writes to a file of our own only: in a folder that all may write to, such as /tmp, another's link could lead it
+    into any file. Raises `OSError` otherwise.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
+
+    def _open(self) -> TextIOWrapper:
+        flags = os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(self.baseFilename, flags, 0o644)
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_nlink != 1:
+            os.close(descriptor)
+            raise PermissionError(f"{self.baseFilename} is not a file of this user's own")
+        return os.fdopen(descriptor, "a", encoding=self.encoding)
+
+
 def _open(path: Path, state_dir: Path) -> RotatingFileHandler:
     try:
-        handler = RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
+        handler = _File(path)
     except OSError as error:
         instead = state_dir / "deployments.log"
         log.warning("the deployments log cannot be opened", path=str(path), error=str(error), instead=str(instead))
-        handler = RotatingFileHandler(instead, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
+        handler = _File(instead)
     handler.setFormatter(_Line())
     return handler
 

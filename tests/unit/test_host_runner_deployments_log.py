@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from libs.contracts import DeploymentState, DeploymentStatus, Reason
 from services.host_runner.core.decide import decide
@@ -127,3 +129,37 @@ def test_a_log_that_cannot_be_opened_is_replaced(tmp_path: Path) -> None:
     log.start_up([])
     log.close()
     assert "DEPLOYMENTS" in (tmp_path / "deployments.log").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("trap", ["link", "link to nothing", "second name", "pipe", "another's"])
+def test_a_trap_in_a_folder_of_all_is_not_written_to(tmp_path: Path, trap: str) -> None:
+    victim, path, state = tmp_path / "victim", tmp_path / "deployments.log", tmp_path / "state"
+    state.mkdir()
+    victim.write_text("mine")
+    match trap:
+        case "link":
+            path.symlink_to(victim)
+        case "link to nothing":
+            path.symlink_to(tmp_path / "new")
+        case "second name":
+            path.hardlink_to(victim)
+        case "pipe":
+            os.mkfifo(path)
+            reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        case _:
+            if os.geteuid() != 0:
+                pytest.skip("only root can make a file another's")
+            path.touch(mode=0o666)
+            os.chown(path, 65534, 65534)
+    with capture_logs() as said:
+        log = DeploymentsLog(path, state, "host-01")
+    log.start_up([])
+    log.close()
+    assert victim.read_text() == "mine"
+    assert not (tmp_path / "new").exists()
+    assert "DEPLOYMENTS" in (state / "deployments.log").read_text(encoding="utf-8")
+    assert [one["log_level"] for one in said] == ["warning"]
+    if trap == "pipe":
+        os.close(reader)
+    elif trap == "another's":
+        assert path.read_text() == ""
