@@ -87,7 +87,7 @@ class Uploads(Part):
 
     async def _send_some(self, client: httpx.AsyncClient, one: OpenLog) -> bool:
         path = self._runs_dir / str(one.execution_id) / self._output_name
-        sent = one.sent
+        sent, is_more = one.sent, True
         for _ in range(PARTS_PER_TURN):
             part = _read(path, sent)
             if not part:
@@ -98,9 +98,13 @@ class Uploads(Part):
             if have is None:
                 self._journal.log_done(one.execution_id)
                 return False
+            is_taken, is_full = have == sent + len(part), len(part) == PART_BYTES
+            is_more = is_taken and is_full
             sent = have
             self._journal.log_sent(one.execution_id, sent)
-        return True
+            if is_taken and not is_full and one.size is None:
+                break  # what it printed meanwhile can wait: a slow API is not to be sent crumbs without end
+        return is_more
 
     async def _put(self, client: httpx.AsyncClient, one: OpenLog, offset: int, part: bytes) -> int | None:
         """How many bytes the API has now; None if it will never take this log. Raises `ApiAwayError`, `NotNowError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from services.host_runner.core.decide import decide
 from services.host_runner.core.host import Host
 from services.host_runner.core.vocabulary import RunExited, RunRequested
 from services.host_runner.journal import Journal
-from services.host_runner.uploads import PART_BYTES, Uploads
+from services.host_runner.uploads import EVERY_SECONDS, PART_BYTES, Uploads
 from tests.support.host_runner import at, deployment, trigger
 from tests.support.log_sink import TOKEN, LogSink
 from tests.support.outcomes import a_success
@@ -177,3 +178,34 @@ async def test_the_api_is_not_asked_for_what_never_printed(bench: Bench, sink: L
     bench.end()
     await until_async(bench.is_done, within=5)
     assert sink.requests == 0
+
+
+async def test_a_script_that_prints_on_is_sent_in_a_measured_pace(tmp_path: Path) -> None:
+    asked_at: list[float] = []
+
+    class SlowApi(LogSink):
+        """While it takes a part, the script prints more."""
+
+        def _take(self, head: bytes, body: bytes) -> tuple[int, bytes]:
+            asked_at.append(time.monotonic())
+            log.write(b".")
+            return super()._take(head, body)
+
+    sink = SlowApi()
+    await sink.start()
+    log = Bench(tmp_path, sink)
+    log.run()
+    log.write(b".")
+    await log.uploads.start()
+
+    async def was_asked_often() -> bool:
+        return len(asked_at) >= 4
+
+    try:
+        await until_async(was_asked_often, within=10)
+        # Three pauses are between four parts.
+        assert asked_at[3] - asked_at[0] >= 2.5 * EVERY_SECONDS
+    finally:
+        await log.uploads.stop(5)
+        await sink.stop()
+        log.journal.close()
