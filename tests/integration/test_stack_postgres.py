@@ -56,7 +56,7 @@ def test_it_listens_on_the_loopback_interface_only(postgres: Postgres) -> None:
     listening = [
         each.laddr
         for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.laddr.port == postgres.port
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == postgres.port
     ]
     assert listening == [("127.0.0.1", postgres.port)]
     assert answer(postgres, "SHOW unix_socket_directories") == [("",)]
