@@ -88,7 +88,7 @@ def _in_thread(begin: Callable[[], None]) -> Future[None]:
     def work() -> None:
         try:
             begin()
-        except BaseException as error:  # noqa: BLE001 - handed to the one who waits
+        except BaseException as error:  # noqa: BLE001  # supervisor: of a start; handed to the one who waits
             future.set_exception(error)
         else:
             future.set_result(None)

@@ -11,6 +11,7 @@ import asyncio
 import inspect
 import signal
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NoReturn, TypeVar
 
@@ -28,7 +29,7 @@ CANCEL_SECONDS = 3.0
 EXIT_CONFIGURATION = 2
 
 
-class Part:
+class Part(ABC):
     """Something that lives as long as the process: override `run`.
 
     `run` works until `stopping` is set, then finishes what it has begun and returns. If that takes longer than the
@@ -44,9 +45,9 @@ class Part:
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
 
+    @abstractmethod
     async def run(self) -> None:
         """The body."""
-        raise NotImplementedError
 
     async def start(self) -> None:
         """Begin; a second call, or one after `stop`, does nothing. An override opens what it needs, then calls this."""

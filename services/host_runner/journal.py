@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -78,11 +78,10 @@ class Journal:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         self._db.execute(SQL.begin)
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._db.execute, SQL.rollback)
             yield
-        except BaseException:
-            self._db.execute(SQL.rollback)
-            raise
+            undo.pop_all()
         self._db.execute(SQL.commit)
 
     def load(self, devices: frozenset[str], max_parallel: int) -> Host:

@@ -156,6 +156,9 @@ async def test_a_part_that_ends_by_itself_ends_the_process_with_1(error: Excepti
 
 async def test_a_part_that_cannot_start_ends_what_has_started() -> None:
     class Unstartable(Part):
+        async def run(self) -> None:
+            await self.stopping.wait()
+
         async def start(self) -> None:
             raise OSError("the port is taken")
 

@@ -80,7 +80,7 @@ def start_up(home: Path, port: int, *options: str) -> Up:
     """Until it says that it is up."""
     if not (scripts := home.parent / "scripts").exists():
         shutil.copytree(ROOT / "examples" / "scripts", scripts)
-        shutil.copy(ROOT / "tests" / "e2e" / "scripts" / "gated.py", scripts)
+        shutil.copy(ROOT / "tests" / "support" / "scripts" / "gated.py", scripts)
     log = home.parent / f"up-{len(list(home.parent.glob('up-*.log')))}.log"
     command = [*CLI, "up", "--home", str(home), "--port", str(port), *options]
     up = Up(home, start("rigbeat-up", command, env=environment(home), log=log, cwd=ROOT), port)

@@ -183,7 +183,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     home = tmp_path_factory.mktemp("system") / "home"
     scripts = home.parent / "scripts"
     shutil.copytree(ROOT / "examples" / "scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "tests" / "e2e" / "scripts" / "gated.py", scripts)
+    shutil.copy(ROOT / "tests" / "support" / "scripts" / "gated.py", scripts)
     child, url = start_up(home, scripts)
     try:
         token = (home / "token").read_text().strip()

@@ -53,14 +53,13 @@ class Subscription:
         """Consume `queue`. `QueueMissing` if there is none, `Refused` if another holds it exclusively."""
         channel = await open_channel(connection, confirms=False)
         subscription = cls(channel, queue, stopping)
-        try:
+        async with contextlib.AsyncExitStack() as undo:
+            undo.push_async_callback(subscription.close)
             with translated(f"consuming {queue}"):
                 await channel.basic_qos(prefetch_count=prefetch)
                 consuming = await channel.basic_consume(queue, subscription._on_delivery, exclusive=exclusive)
                 subscription._tag = consuming.consumer_tag or ""
-        except BaseException:
-            await subscription.close()
-            raise
+            undo.pop_all()
         return subscription
 
     @property
