@@ -6,18 +6,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from libs.chassis.settings import load
-from services.api.app import create_app
 from services.api.settings import Settings
 from tests.support.ledger import LedgerDatabase
 from tests.support.wait import until_async
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 EVERY_TEN = {"script_name": "health.py", "cron_expression": "*/10 * * * *"}
 AT_STB_1 = {"host_name": "lab-1", "device_id": "stb-1"}
@@ -92,6 +93,9 @@ def settings_for(
 @pytest.fixture
 async def api(ledger_database: LedgerDatabase, tmp_path: Path) -> AsyncIterator[Api]:
     """The application, started."""
+    # Here, so that tests which need no application do not wait for a second until it is imported.
+    from services.api.app import create_app
+
     team = ledger_database.team("lab")
     ledger_database.host("lab-1", team, ["stb-1", "stb-2"], scripts=["health.py", "zap.py"])
     app = create_app(settings_for(ledger_database, tmp_path))

@@ -21,7 +21,6 @@ import pytest
 from psycopg import sql
 
 from libs.contracts import manual_id
-from libs.ledger.migrate import SERVICE_ROLES, set_password, upgrade
 from libs.ledger.tokens import make
 
 OWNER = "rigbeat"
@@ -97,6 +96,9 @@ def superuser_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def ledger_template(superuser_url: str) -> Iterator[str]:
     """The name of a migrated database that nobody connects to, so that it can be copied."""
+    # Here, because alembic and sqlalchemy take their time, and most tests need no ledger.
+    from libs.ledger.migrate import SERVICE_ROLES, set_password, upgrade
+
     name = f"rigbeat_template_{os.getpid()}"
     with psycopg.connect(superuser_url, autocommit=True) as admin:
         if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone():

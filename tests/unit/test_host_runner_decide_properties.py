@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import hypothesis.strategies as st
+from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from libs.contracts import Cancel, OnDeviceBusy, Reason, Trigger, Void
@@ -171,3 +172,5 @@ class HostMachine(RuleBasedStateMachine):
 
 
 TestHostMachine = HostMachine.TestCase
+# Another 40 stories each time; it is the unit tests' share of the time that is kept small.
+TestHostMachine.settings = settings(max_examples=40, deadline=None)
