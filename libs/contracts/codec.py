@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from libs.contracts.commands import Cancel, Clock, Command, Fence, Lock, Resend, Sync, Unlock, Void
+from libs.contracts.commands import Cancel, Clock, Command, Fence, Lock, Notice, Resend, Sync, Unlock, Void
 from libs.contracts.errors import ContractError
 from libs.contracts.events import (
     CommandApplied,
@@ -21,9 +21,10 @@ from libs.contracts.events import (
     HostEvent,
     HostHeartbeat,
     HostHello,
+    LogPiece,
 )
 from libs.contracts.message import Message
-from libs.contracts.topology import COMMANDS, RESULTS, TRIGGERS, result_key
+from libs.contracts.topology import COMMANDS, LOGS, RESULTS, TRIGGERS, log_key, result_key
 from libs.contracts.trigger import Trigger
 
 CONTENT_TYPE = "application/json"
@@ -40,6 +41,7 @@ MESSAGES: Mapping[str, type[Message]] = {
         Sync,
         Clock,
         Resend,
+        Notice,
         ExecutionQueued,
         ExecutionSkipped,
         ExecutionStarted,
@@ -48,6 +50,7 @@ MESSAGES: Mapping[str, type[Message]] = {
         HostHeartbeat,
         DeviceChanged,
         CommandApplied,
+        LogPiece,
     )
 }
 """Every message by its `type`. A released type is for ever: golden files keep it readable."""
@@ -84,6 +87,8 @@ def address(message: Message) -> tuple[str, str]:
             return COMMANDS, message.host
         case HostEvent():
             return RESULTS, result_key(message.host, message.event)
+        case LogPiece():
+            return LOGS, log_key(message.host, message.execution_id)
         case _:
             raise TypeError(f"{type(message).__name__} is a part of messages, not one")
 

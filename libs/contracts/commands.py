@@ -6,6 +6,7 @@ the second time does nothing.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
@@ -154,4 +155,37 @@ class Resend(Command):
     from_sequence: int = Field(default=0, ge=0)
 
 
-AnyCommand = Fence | Cancel | Void | Lock | Unlock | Sync | Clock | Resend
+class Change(StrEnum):
+    """What a notice is about."""
+
+    CREATED = "created"
+    EDITED = "edited"
+    STATUS = "status"
+    """Paused, resumed, stopped, completed, expired."""
+    DELETED = "deleted"
+    SKIPPED = "skipped"
+    """A fire that the centre did not send: its start date, end date or limit forbids it, or it was missed."""
+
+
+class Notice(Command):
+    """Something about a deployment of the host that its people read in the deployments log; nothing depends on it.
+
+    Not journaled and, like `Clock`, not answered. `message` is the sentence behind the name, `by` who did it.
+    """
+
+    type: ClassVar[str] = "command.notice.v1"
+
+    deployment_id: UUID
+    deployment_name: str
+    device_id: Name
+    change: Change
+    status: DeploymentStatus
+    cron_expression: str
+    timezone: str
+    execution_count: int
+    max_executions: int | None = None
+    message: str = ""
+    by: str | None = None
+
+
+AnyCommand = Fence | Cancel | Void | Lock | Unlock | Sync | Clock | Resend | Notice

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Base64Bytes, Field
 
 from libs.contracts.message import HostName, Instant, Message, Name
 from libs.contracts.reasons import Reason
@@ -207,6 +207,21 @@ class CommandApplied(HostEvent):
     deployment_id: UUID | None = None
     execution_id: UUID | None = None
     version: int | None = None
+
+
+class LogPiece(Message):
+    """Some of the output of a run, while it runs: for whoever watches right now. Published to the topic `rigbeat.logs`
+    with the key `<host>.<execution id>`, transient and without a confirm: the stored log is the one that is whole.
+
+    `data` are the raw bytes from `offset` (in bytes from the beginning of the output) on; base64 in JSON.
+    """
+
+    type: ClassVar[str] = "log.piece.v1"
+
+    host: HostName
+    execution_id: UUID
+    offset: int = Field(ge=0)
+    data: Base64Bytes
 
 
 AnyFact = ExecutionQueued | ExecutionSkipped | ExecutionStarted | ExecutionFinished

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from uuid import UUID
 
 TRIGGERS = "rigbeat.triggers"
 COMMANDS = "rigbeat.commands"
@@ -80,6 +81,11 @@ def presence_queue(host: str) -> str:
 def result_key(host: str, event: str) -> str:
     """The routing key of an event on `rigbeat.results`."""
     return f"{host}.{event}"
+
+
+def log_key(host: str, execution_id: UUID) -> str:
+    """The routing key of a piece of live output on `rigbeat.logs`."""
+    return f"{host}.{execution_id}"
 
 
 def _quorum(delivery_limit: int, *, single_active: bool = True) -> dict[str, str | int | bool]:
