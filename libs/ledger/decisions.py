@@ -6,12 +6,24 @@ API uses it before an edit, so that fires which were due before the edit are dec
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from libs.contracts import SENTENCES, DeploymentStatus, ExecutionStatus, Kind, Reason, fire_id, rfc3339
+from libs.contracts import (
+    SENTENCES,
+    Change,
+    DeploymentStatus,
+    ExecutionStatus,
+    Kind,
+    Notice,
+    Reason,
+    fire_id,
+    manual_id,
+    rfc3339,
+)
 from libs.ledger import channels
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection
@@ -179,6 +191,54 @@ def skip_sentence(row: DeploymentRow, fire: Fire, now: datetime) -> str | None:
             )
         case _:
             return SENTENCES[fire.reason]
+
+
+async def drop_held(
+    connection: Connection, deployment_ids: Sequence[UUID], reason: Reason, now: datetime
+) -> list[UUID]:
+    """End what of these deployments waits to be released (catch-up `all`): `skipped`, for `reason`; answers the ids.
+
+    Nothing of it was ever sent, so no host is asked. The caller holds the deployments' row locks and read `now` after.
+    """
+    dropped = await connection.fetch(STATEMENTS.drop_held, deployment_ids, reason, SENTENCES[reason], now)
+    await note(connection, [(record["team_id"], "execution", str(record["id"])) for record in dropped])
+    return sorted(record["id"] for record in dropped)
+
+
+async def tell_host(
+    connection: Connection,
+    notices: Sequence[tuple[DeploymentRow, Change, DeploymentStatus, str, str | None]],
+    *,
+    now: datetime,
+) -> None:
+    """A notice to the host of each deployment, for its deployments log: what changed, its status now, message, by whom.
+
+    For people only: nothing depends on its arrival.
+    """
+    await enclose(
+        connection,
+        [
+            Parcel(
+                row.team_id,
+                Notice(
+                    command_id=manual_id(now, os.urandom(10)),
+                    host=row.host_name,
+                    deployment_id=row.id,
+                    deployment_name=row.name,
+                    device_id=row.device_id,
+                    change=change,
+                    status=status,
+                    cron_expression=row.cron_expression,
+                    timezone=row.timezone,
+                    execution_count=row.execution_count,
+                    max_executions=row.max_executions,
+                    message=message,
+                    by=by,
+                ),
+            )
+            for row, change, status, message, by in notices
+        ],
+    )
 
 
 async def note(connection: Connection, changes: Sequence[tuple[UUID, str, str]]) -> None:

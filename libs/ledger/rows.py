@@ -53,9 +53,7 @@ class DeploymentRow:
         return cls(**values)
 
     def plan(self) -> Plan:
-        """What the decision looks at. The API stores no `all` yet, so that one is a bug here."""
-        if self.catch_up is CatchUp.ALL:
-            raise ValueError(f"deployment {self.id}: catch-up 'all' is not decided yet")
+        """What the decision looks at."""
         return Plan(
             deployment_id=self.id,
             status=self.status,

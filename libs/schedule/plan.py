@@ -4,11 +4,12 @@
 of the deployment and when to ask again. It promises:
 
 - every nominal fire from `next_fire_at` on gets exactly one decision, as a `Fire` or inside the `Backlog`;
-- at most one fire triggers: the newest that is due, if its window is still open (catch-up `latest` and `none`);
+- with catch-up `latest` and `none` at most one fire triggers: the newest that is due, if its window is still open;
+- with `all` every fire whose window is still open triggers, at most a hundred: alone and on time it goes out at once,
+  else it is *held*, to be released when the one before it has ended;
 - its work is bounded after any time away: what is older than a hundred fires is left to `missed`, step by step.
 
-It does not say whether the run may start now: that is the host's decision. Catch-up `all` is not decided here; the type
-of `Plan.catch_up` keeps it out. All times are aware and in UTC.
+It does not say whether the run may start now: that is the host's decision. All times are aware and in UTC.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import islice
-from typing import Literal, assert_never
+from typing import assert_never
 from uuid import UUID
 
 from libs.contracts import CatchUp, DeploymentStatus, Kind, Reason
@@ -31,7 +32,6 @@ __all__ = [
     "Decision",
     "Fire",
     "Plan",
-    "SupportedCatchUp",
     "decide",
     "due_at",
     "first_fire",
@@ -41,13 +41,11 @@ __all__ = [
 
 # A fire that is no later than this ran on time; it is also the window of deployments that do not catch up.
 ON_TIME_SECONDS = 60
-# So many missed fires are written in the transaction that fires; more become a backlog.
+# So many missed fires are written in the transaction that fires; more become a backlog. As many may be held at once.
 ROWS_AT_ONCE = 100
 
 _INSTANT = timedelta(microseconds=1)
 _MINUTE = timedelta(minutes=1)
-
-SupportedCatchUp = Literal[CatchUp.LATEST, CatchUp.NONE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ class Plan:
     execution_count: int
     counted_from: datetime
     next_fire_at: datetime | None
-    catch_up: SupportedCatchUp
+    catch_up: CatchUp
     catch_up_window_seconds: int
 
 
@@ -77,7 +75,8 @@ class Plan:
 class Fire:
     """One nominal fire, decided: with no `reason` it triggers, else it is a row `skipped` with that reason.
 
-    After `not_after` it must not start any more. `late_seconds` is how late the decision came.
+    After `not_after` it must not start any more; of a `held` fire that counts anew from its release. `late_seconds` is
+    how late the decision came.
     """
 
     scheduled_at: datetime
@@ -85,6 +84,7 @@ class Fire:
     not_after: datetime
     reason: Reason | None
     late_seconds: float
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +131,22 @@ def due_at(next_fire_at: datetime | None, end_date: datetime | None) -> datetime
     return min((at for at in (next_fire_at, end_date) if at is not None), default=None)
 
 
-def window_seconds(catch_up: SupportedCatchUp, catch_up_window_seconds: int) -> int:
+def window_seconds(catch_up: CatchUp, catch_up_window_seconds: int) -> int:
     """How late a fire of this policy may still start, in seconds."""
     match catch_up:
         case CatchUp.NONE:
             return ON_TIME_SECONDS
-        case CatchUp.LATEST:
+        case CatchUp.LATEST | CatchUp.ALL:
             return catch_up_window_seconds
         case _:
             assert_never(catch_up)
 
 
-def decide(plan: Plan, now: datetime, in_flight: int) -> Decision:
-    """Decide everything that is due at `now`; `in_flight` are its rows `triggered`, `queued` and `running`."""
+def decide(plan: Plan, now: datetime, in_flight: int, held: int = 0) -> Decision:
+    """Decide everything that is due at `now`.
+
+    `in_flight` are its rows `triggered`, `queued` and `running`; `held` are those of them that wait to be released.
+    """
     if plan.status is DeploymentStatus.PAUSED:
         over = plan.end_date is not None and now >= plan.end_date
         return Decision((), DeploymentStatus.EXPIRED if over else None, None, None if over else plan.end_date, None)
@@ -156,8 +159,12 @@ def decide(plan: Plan, now: datetime, in_flight: int) -> Decision:
     if upcoming is not None and upcoming <= now and (plan.end_date is None or upcoming < plan.end_date):
         last_instant = plan.end_date - _INSTANT if plan.end_date is not None and ended else now
         newest = _newest(plan, upcoming, last_instant)
-        fires, backlog = _older(plan, upcoming, newest, now)
-        fires += (_latest(plan, newest, now, in_flight),)
+        if plan.catch_up is CatchUp.ALL:
+            run = _run_all(plan, upcoming, newest, now, in_flight, held)
+        else:
+            run = (_latest(plan, newest, now, in_flight),)
+        fires, backlog = _older(plan, upcoming, run[0].scheduled_at, now)
+        fires += run
         upcoming = next_occurrence(plan.cron_expression, plan.timezone, newest)
     if _is_used_up(plan):
         return Decision(fires, DeploymentStatus.COMPLETED, None, None, backlog)
@@ -213,12 +220,13 @@ def _newest(plan: Plan, first: datetime, last_instant: datetime) -> datetime:
     return newest
 
 
-def _older(plan: Plan, first: datetime, newest: datetime, now: datetime) -> tuple[tuple[Fire, ...], Backlog | None]:
-    if first == newest:
+def _older(plan: Plan, first: datetime, until: datetime, now: datetime) -> tuple[tuple[Fire, ...], Backlog | None]:
+    """What is missed: the fires from `first` on, before `until`."""
+    if first == until:
         return (), None
-    ats = _from_until(plan.cron_expression, plan.timezone, first, newest)
+    ats = _from_until(plan.cron_expression, plan.timezone, first, until)
     if len(ats) > ROWS_AT_ONCE:
-        return (), Backlog(first, newest)
+        return (), Backlog(first, until)
     window = window_seconds(plan.catch_up, plan.catch_up_window_seconds)
     return tuple(_missed(at, window, now) for at in ats), None
 
@@ -241,6 +249,46 @@ def _latest(plan: Plan, at: datetime, now: datetime, in_flight: int) -> Fire:
         reason = Reason.LIMIT_IN_FLIGHT
     kind = Kind.CRON if late <= ON_TIME_SECONDS else Kind.CATCH_UP
     return Fire(at, kind, at + timedelta(seconds=window), reason, late)
+
+
+def _run_all(
+    plan: Plan, first: datetime, newest: datetime, now: datetime, in_flight: int, held: int
+) -> tuple[Fire, ...]:
+    """Catch-up `all`: the newest fires whose window is open, as many as may still be held; the newest one at least.
+
+    When several have to share what the limit leaves, the oldest get it: they run first.
+    """
+    window = window_seconds(plan.catch_up, plan.catch_up_window_seconds)
+    room = ROWS_AT_ONCE - held
+    opened = max(first, now - timedelta(seconds=window))
+    if newest < opened or room <= 0:
+        return (_missed(newest, window, now),)
+    ats = _last(plan, opened, newest, room)
+    late = [(now - at).total_seconds() for at in ats]
+    is_held = len(ats) > 1 or held > 0 or late[0] > ON_TIME_SECONDS
+    left = None if plan.max_executions is None else plan.max_executions - plan.execution_count - in_flight
+    fires = []
+    for number, (at, seconds) in enumerate(zip(ats, late, strict=True)):
+        reason = None
+        if _is_used_up(plan):
+            reason = Reason.LIMIT_REACHED
+        elif left is not None and number >= left:
+            reason = Reason.LIMIT_IN_FLIGHT
+        kind = Kind.CRON if seconds <= ON_TIME_SECONDS else Kind.CATCH_UP
+        until = at + timedelta(seconds=window)
+        fires.append(Fire(at, kind, until, reason, seconds, held=is_held and reason is None))
+    return tuple(fires)
+
+
+def _last(plan: Plan, opened: datetime, newest: datetime, most: int) -> tuple[datetime, ...]:
+    """The last `most` fires from `opened` to `newest`, which is one: looked for backwards, in spans that double."""
+    span = most * _MINUTE
+    while True:
+        begin = max(opened, newest - span)
+        ats = tuple(occurrences(plan.cron_expression, plan.timezone, begin - _INSTANT, newest))
+        if len(ats) >= most or begin == opened:
+            return ats[-most:]
+        span *= 2
 
 
 def _is_used_up(plan: Plan) -> bool:

@@ -29,6 +29,13 @@ JOIN deployments d ON d.id = f.deployment_id
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
+-- name: drop_held
+-- What waits to be released ends without a word of its host, who never heard of it.
+UPDATE deployment_executions
+SET held = false, status = 'skipped', reason = $2, skip_reason = $3, completed_at = $4
+WHERE deployment_id = ANY ($1::uuid[]) AND held
+RETURNING id, team_id;
+
 -- name: insert_outbox
 INSERT INTO outbox (message_id, team_id, type, exchange, host_name, execution_id, body, not_after)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::timestamptz[])
