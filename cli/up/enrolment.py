@@ -1,4 +1,8 @@
-"""The team, the admin's token and the host with its own token, so that a first start can be used at once."""
+"""The team, the token of who keeps the machine and the host with its own, so that a first start can be used at once.
+
+The token is an operator's (it may verify and recover the installation) and belongs to the team, in whose name it makes
+deployments. A home whose token is still an admin's, as before 0.2.0, has it raised.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ TEAM = "default"
 
 @dataclass(frozen=True)
 class Enrolled:
-    """The admin's token, and the host's; None when somebody has revoked the host."""
+    """The token of who keeps the machine, and the host's; None when somebody has revoked the host."""
 
     admin_token: str
     host_token: str | None
@@ -38,7 +42,9 @@ def enrol(owner_url: str, token_file: Path, host: str, drawn: Drawn) -> Enrolled
         team = _team(connection)
         admin = token_file.read_text().strip() if token_file.exists() else ""
         if not _holds(connection, admin):
-            admin = _token(connection, team, "admin of this machine", "admin", None)
+            admin = _token(connection, team, "operator of this machine", "operator", None)
+        if connection.execute(statement("raise_to_operator"), {"prefix": prefix_of(admin)}).rowcount:
+            _audit(connection, team, "raise", f"token/{prefix_of(admin)}")
         if connection.execute(statement("add_host"), {"name": host, "team_id": team}).rowcount:
             _audit(connection, team, "enrol", f"host/{host}")
         admitted = connection.execute(statement("host_is_admitted"), {"name": host}).fetchone() is not None

@@ -142,4 +142,5 @@ async def _host(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
 Viewer = Annotated[Caller, Depends(_at_least(Role.VIEWER))]
 Editor = Annotated[Caller, Depends(_at_least(Role.EDITOR))]
 Admin = Annotated[Caller, Depends(_at_least(Role.ADMIN))]
+Operator = Annotated[Caller, Depends(_at_least(Role.OPERATOR))]
 HostCaller = Annotated[Caller, Depends(_host)]

@@ -17,6 +17,11 @@ SELECT 1 FROM ledger.api_tokens
 WHERE prefix = %(prefix)s AND hash = %(hash)s AND revoked_at IS NULL
   AND (expires_at IS NULL OR expires_at > ledger.now());
 
+-- name: raise_to_operator
+-- Only what `rigbeat up` itself wrote: a token that a person put in its place stays what it is.
+UPDATE ledger.api_tokens SET role = 'operator'
+WHERE prefix = %(prefix)s AND role = 'admin' AND created_by = 'rigbeat up';
+
 -- name: add_token
 INSERT INTO ledger.api_tokens (id, team_id, name, role, host_name, prefix, hash, created_by)
 VALUES (%(id)s, %(team_id)s, %(name)s, %(role)s, %(host_name)s, %(prefix)s, %(hash)s, 'rigbeat up');

@@ -39,3 +39,38 @@ GRANT UPDATE (state, requeued_at, requeued_by, requeued_as) ON ledger.dead_lette
 GRANT UPDATE (held, status, reason, skip_reason, error_message, completed_at) ON ledger.deployment_executions TO rigbeat_api;
 GRANT UPDATE (held, not_after) ON ledger.deployment_executions TO rigbeat_scheduler;
 GRANT UPDATE (held) ON ledger.deployment_executions TO rigbeat_ingest;
+
+-- After a restore firing is held until the hosts have sent again what they know (`rigbeat recover`). The new epoch counts
+-- minutes since 1970 and not restores: the epoch in a backup is older than hosts may know, and one that they know already
+-- would not be new to them. Answers the epoch, and no row when it is held already.
+ALTER TABLE ledger.epoch ADD COLUMN held_at timestamptz;
+CREATE FUNCTION ledger.hold_firing() RETURNS TABLE (new_epoch integer, since timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp
+AS $$
+BEGIN
+    IF NOT ledger.is_operator() THEN
+        RAISE EXCEPTION 'only an operator may hold firing' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN QUERY
+        UPDATE ledger.epoch
+        SET ledger_epoch = greatest(ledger_epoch + 1, floor(extract(epoch FROM ledger.now()) / 60)::integer),
+            firing = false, held_at = ledger.now()
+        WHERE firing OR held_at IS NULL
+        RETURNING ledger_epoch, held_at;
+END
+$$;
+
+-- Ends it; answers whether it was held in this epoch.
+CREATE FUNCTION ledger.fire_on(held_epoch integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp
+AS $$
+BEGIN
+    IF NOT ledger.is_operator() THEN
+        RAISE EXCEPTION 'only an operator may let firing go on' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    UPDATE ledger.epoch SET firing = true, held_at = NULL WHERE NOT firing AND ledger_epoch = held_epoch;
+    RETURN FOUND;
+END
+$$;
+REVOKE ALL ON FUNCTION ledger.hold_firing(), ledger.fire_on(integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.hold_firing(), ledger.fire_on(integer) TO rigbeat_api;
