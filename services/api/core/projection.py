@@ -236,7 +236,8 @@ def _ended(fact: ExecutionFinished) -> Outcome:
         case ExecutionStatus.CANCELLED:
             return replace(outcome, reason=fact.reason or Reason.CANCELLED_BY_USER)
         case ExecutionStatus.COMPLETED:
-            return outcome
+            # What is worth a word although all is well, such as that its output was capped.
+            return replace(outcome, error_message=fact.message)
         case _:
             assert_never(fact.status)
 
