@@ -74,3 +74,37 @@ END
 $$;
 REVOKE ALL ON FUNCTION ledger.hold_firing(), ledger.fire_on(integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.hold_firing(), ledger.fire_on(integer) TO rigbeat_api;
+
+-- A host whose last word is later than this is online. Silence is told from our own deafness: while nobody reads
+-- heartbeats, what was known last goes on. Everybody who asks "is it online?" asks this.
+CREATE FUNCTION ledger.heard_since() RETURNS timestamptz
+LANGUAGE sql VOLATILE PARALLEL SAFE
+AS $$
+    SELECT least(ledger.now(), (SELECT at FROM ledger.liveness WHERE name = 'presence')) - interval '30 seconds'
+$$;
+
+-- How far the change feed was forgotten: whoever read less far cannot be told what he missed. Kept by a trigger, so
+-- that it is right whoever deletes.
+CREATE TABLE ledger.feed_forgotten (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    xid xid8 NOT NULL DEFAULT '0',
+    id bigint NOT NULL DEFAULT 0
+);
+INSERT INTO ledger.feed_forgotten DEFAULT VALUES;
+
+CREATE FUNCTION ledger.remember_forgotten() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp
+AS $$
+BEGIN
+    UPDATE ledger.feed_forgotten f SET xid = last.xid, id = last.id
+    FROM (SELECT g.xid, g.id FROM gone g ORDER BY g.xid DESC, g.id DESC LIMIT 1) last
+    WHERE (last.xid, last.id) > (f.xid, f.id);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER forgotten AFTER DELETE ON ledger.change_feed
+    REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION ledger.remember_forgotten();
+
+REVOKE ALL ON FUNCTION ledger.heard_since(), ledger.remember_forgotten() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION ledger.heard_since() TO rigbeat_api, rigbeat_ingest, rigbeat_scheduler;
+GRANT SELECT ON ledger.feed_forgotten TO rigbeat_ingest;
