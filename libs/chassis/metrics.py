@@ -1,10 +1,25 @@
-"""Prometheus metrics of this process, every name with the prefix `rigbeat_`, on one registry."""
+"""Prometheus metrics of this process, every name with the prefix `rigbeat_`, on one registry.
+
+Processes that share one port measure together (`libs/chassis/shared_metrics.py`): then each answers for all of them.
+The names are a contract, written down in docs/metrics.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
 
 PREFIX = "rigbeat_"
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -18,9 +33,15 @@ def counter(name: str, what: str, labels: Sequence[str] = ()) -> Counter:
     return Counter(PREFIX + name, what, labels, registry=REGISTRY)
 
 
-def gauge(name: str, what: str, labels: Sequence[str] = ()) -> Gauge:
-    """A gauge `rigbeat_<name>`."""
-    return Gauge(PREFIX + name, what, labels, registry=REGISTRY)
+def gauge(
+    name: str,
+    what: str,
+    labels: Sequence[str] = (),
+    *,
+    over_processes: Literal["livesum", "livemax", "livemin"] = "livesum",
+) -> Gauge:
+    """A gauge `rigbeat_<name>`; `over_processes` is what becomes of it where several living ones measure together."""
+    return Gauge(PREFIX + name, what, labels, registry=REGISTRY, multiprocess_mode=over_processes)
 
 
 def histogram(
@@ -31,5 +52,12 @@ def histogram(
 
 
 def exposition() -> bytes:
-    """Everything measured so far, in Prometheus' text format (`CONTENT_TYPE`)."""
-    return generate_latest(REGISTRY)
+    """Everything measured so far, in Prometheus' text format (`CONTENT_TYPE`): by this process, or by all that it
+    shares a directory with.
+    """
+    # The library has decided when it was imported, by what the parent had put into the environment.
+    if values.ValueClass is values.MutexValue:
+        return generate_latest(REGISTRY)
+    together = CollectorRegistry()
+    MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+    return generate_latest(together)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from libs.chassis.lifecycle import Part, main
 from libs.chassis.logs import get_logger
+from libs.chassis.shared_metrics import SharedMetrics
 from services.api.children import SPAWN, Child, Children
 from services.api.settings import Settings
 from services.api.topology import Declaration
@@ -45,11 +46,17 @@ async def build(settings: Settings) -> Sequence[Part]:
         Child(f"web-{number}", "services.api.web:run", (settings, listening, declared))
         for number in range(1, settings.web_workers + 1)
     ]
+    shared = SharedMetrics()
     return [
+        shared,
         DeclareFirst(
             settings.amqp_url.get_secret_value(), settings.ingest_database_url.get_secret_value(), on_declared
         ),
-        Children([*web, Child("ingest", "services.api.ingest.process:run")], drain_seconds=CHILDREN_DRAIN_SECONDS),
+        Children(
+            [*web, Child("ingest", "services.api.ingest.process:run")],
+            drain_seconds=CHILDREN_DRAIN_SECONDS,
+            on_end=shared.forget,
+        ),
     ]
 
 

@@ -12,7 +12,7 @@ import os
 import pkgutil
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -41,14 +41,20 @@ class Child:
 
 
 class Children(Part):
-    """Keeps the children running until it is told to stop; then they get SIGTERM, and SIGKILL when time is up."""
+    """Keeps the children running until it is told to stop; then they get SIGTERM, and SIGKILL when time is up.
+
+    `on_end` is called with the process id of each that has ended, however it did.
+    """
 
     name = "children"
 
-    def __init__(self, children: Sequence[Child], *, drain_seconds: float) -> None:
+    def __init__(
+        self, children: Sequence[Child], *, drain_seconds: float, on_end: Callable[[int], None] = lambda _pid: None
+    ) -> None:
         super().__init__()
         self._children = children
         self._drain_seconds = drain_seconds
+        self._on_end = on_end
 
     async def run(self) -> None:
         """Keep them all."""
@@ -75,6 +81,8 @@ class Children(Part):
                 if process.is_alive():
                     process.kill()
                 process.join()
+                if process.pid is not None:
+                    self._on_end(process.pid)
             if loop.time() - begun >= GOOD_AFTER_SECONDS:
                 pauses = delays()
             pause = next(pauses)

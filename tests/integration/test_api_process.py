@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from libs.stack.ports import free_port
 from libs.stack.process import Child, start
@@ -97,6 +98,68 @@ def test_it_serves_heals_and_stops(service: Child, port: int, ledger_database: L
     assert service.wait(15) == 0, service.log.read_text()
     until(lambda: not any(process.is_running() for process in family), within=3, what="all children gone")
     assert "Traceback" not in service.log.read_text()
+
+
+def test_metrics_are_those_of_all_processes_whichever_answers(
+    service: Child, port: int, ledger_database: LedgerDatabase
+) -> None:
+    base = f"http://127.0.0.1:{port}"
+    directory = _metrics_directory(service)
+
+    def counted() -> float:
+        return _value(port, "rigbeat_http_request_seconds_count", method="GET", route="/livez", status="200")
+
+    # Each request is a connection of its own, so that both workers get some.
+    for _ in range(60):
+        assert httpx.get(f"{base}/livez").status_code == 200
+    assert {counted() for _ in range(12)} == {60}, "the same from every worker"
+    both = [process.pid for process in _servants(service, port)]
+    shares = [(directory / f"histogram_{pid}.db").read_bytes().count(b"/livez") for pid in both]
+    assert all(shares), "both workers were asked"
+
+    # Of the ingest, which answers no HTTP itself.
+    queue = "results.persist"
+    until(lambda: _value(port, "rigbeat_ingest_consumer_up", queue=queue) == 1, within=10, what="the ingest's gauge")
+    assert _value(port, "rigbeat_ingest_batches_total") == 0
+    [ingest] = [one for one in _family(service) if (directory / f"gauge_livesum_{one.pid}.db").exists()]
+    ingest.kill()
+    gone = directory / f"gauge_livesum_{ingest.pid}.db"
+    until(lambda: not gone.exists(), within=10, what="a dead ingest's gauges are forgotten")
+    until(lambda: _value(port, "rigbeat_ingest_consumer_up", queue=queue) == 1, within=15, what="the next one's gauge")
+
+    # What a worker counted outlives it.
+    _servants(service, port)[0].kill()
+    until(lambda: len(_servants(service, port)) == 2, within=15, what="a new web worker")
+    until(lambda: _is_ready(port), within=10)
+    assert counted() == 60
+
+    service.send(signal.SIGTERM)
+    assert service.wait(15) == 0, service.log.read_text()
+    assert not directory.exists()
+
+
+def _metrics_directory(service: Child) -> Path:
+    [told] = {
+        process.environ()["PROMETHEUS_MULTIPROC_DIR"]
+        for process in _family(service)
+        if "PROMETHEUS_MULTIPROC_DIR" in process.environ()
+    }
+    return Path(told)
+
+
+def _value(port: int, name: str, **labels: str) -> float:
+    try:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    except httpx.TransportError:  # of a worker that is being killed
+        return -1.0
+    wanted = [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and sample.labels == labels
+    ]
+    assert len(wanted) <= 1, "one value, not one for each process"
+    return wanted[0] if wanted else -1.0
 
 
 def test_no_child_outlives_a_killed_parent(service: Child, port: int) -> None:

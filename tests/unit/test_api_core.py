@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from libs.contracts import DeploymentStatus
 from services.api.core import edit, names, page
 from services.api.core.byte_range import UnsatisfiableError, wanted
-from services.api.core.lateness import lateness
+from services.api.core.lateness import late_seconds, lateness
 from services.api.core.text_pieces import whole_text
 
 NOW = datetime(2026, 11, 24, 14, 30, 52, tzinfo=UTC)
@@ -189,3 +189,35 @@ def test_the_parts_of_lateness_add_up() -> None:
     waiting = parts(admitted_at=None, started_at=None)
     assert waiting["admission"] == pytest.approx(0.008)
     assert waiting["wait"] is waiting["spawn"] is None
+
+
+_MOMENTS = ("decided_at", "published_at", "received_at", "queued_at", "admitted_at", "started_at")
+_A_MOMENT = st.integers(-3_000_000, 7_200_000_000).map(lambda us: NOW + timedelta(microseconds=us))
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(_MOMENTS, _A_MOMENT)), st.booleans())
+def test_in_whatever_order_the_moments_were_the_six_parts_add_up(moments: dict[str, datetime], waited: bool) -> None:
+    known: dict[str, Any] = moments if waited else moments | {"queued_at": None}
+    parts = lateness(scheduled_at=NOW, **known)
+    late = late_seconds(scheduled_at=NOW, received_at=known["received_at"], started_at=known["started_at"])
+    assert late is not None
+    assert set(parts) == {"claim", "publish", "queue", "admission", "wait", "spawn"}
+    assert None not in parts.values()
+    assert sum(part or 0.0 for part in parts.values()) == pytest.approx(late, abs=0.001)
+    queue = parts["queue"]
+    assert queue is not None
+    assert queue >= 0, "what was received had been published"
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(_MOMENTS, _A_MOMENT)))
+def test_without_a_known_offset_nothing_is_said_of_the_host(moments: dict[str, datetime]) -> None:
+    parts = lateness(scheduled_at=NOW, **(moments | {"received_at": None}))
+    assert {name for name, part in parts.items() if part is not None} == {"claim", "publish"}
+    assert late_seconds(scheduled_at=NOW, received_at=None, started_at=moments["started_at"]) is None
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(_MOMENTS, st.none() | _A_MOMENT)))
+def test_of_what_has_not_started_no_lateness_is_told(moments: dict[str, datetime | None]) -> None:
+    known: dict[str, Any] = moments | {"started_at": None}
+    assert lateness(scheduled_at=NOW, **known)["spawn"] is None
+    assert late_seconds(scheduled_at=NOW, received_at=known["received_at"], started_at=None) is None

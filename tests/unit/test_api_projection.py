@@ -24,6 +24,7 @@ from libs.contracts import (
     Reason,
 )
 from services.api.core.projection import (
+    Fire,
     Row,
     Tally,
     Times,
@@ -38,7 +39,8 @@ from services.api.core.projection import (
 S = ExecutionStatus
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 ONE, TWO, THREE = (UUID(int=number) for number in (1, 2, 3))
-TRIGGERED = Row(id=ONE, deployment_id=TWO, team_id=THREE, host_name="lab-1", status=S.TRIGGERED)
+FIRE = Fire(Kind.CRON, NOON, NOON)
+TRIGGERED = Row(id=ONE, deployment_id=TWO, team_id=THREE, host_name="lab-1", status=S.TRIGGERED, fire=FIRE)
 
 
 def at(seconds: float) -> datetime:

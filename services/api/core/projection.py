@@ -26,6 +26,7 @@ from libs.contracts import (
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionStatus,
+    Kind,
     Reason,
     may_follow,
 )
@@ -70,17 +71,35 @@ class Times:
 
 
 @dataclass(frozen=True, slots=True)
+class Fire:
+    """What the centre did before the host; no fact moves it. `published_at` may still be unknown here: the confirms of
+    a batch are written down together, and its first messages may have been received before.
+    """
+
+    kind: Kind
+    scheduled_at: datetime
+    decided_at: datetime
+    published_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """An execution's row, as far as facts move it."""
+    """An execution's row, as far as facts move it, and the fire that it came from."""
 
     id: UUID
     deployment_id: UUID
     team_id: UUID
     host_name: str
     status: ExecutionStatus
+    fire: Fire
     presumed: bool = False
     times: Times = Times()
     outcome: Outcome = Outcome()
+
+    @property
+    def start_is_timed(self) -> bool:
+        """Whether its lateness can be told: it has started, and its host knew its clock's offset."""
+        return self.times.started_at is not None and self.times.received_at is not None
 
     @property
     def counts(self) -> bool:

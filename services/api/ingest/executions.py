@@ -10,9 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
-from libs.contracts import ExecutionStatus, Reason
+from libs.contracts import OPEN, ExecutionStatus, Kind, Reason
 from libs.ledger.pool import Connection
-from services.api.core.projection import Outcome, Row, Times
+from services.api.core.projection import Fire, Outcome, Row, Times
 from services.api.ingest.statements import STATEMENTS
 
 
@@ -22,7 +22,10 @@ class Changes:
 
     newly_counted: Counter[UUID] = field(default_factory=Counter)
     last_executed_at: dict[UUID, datetime] = field(default_factory=dict)
+    ended_of: set[UUID] = field(default_factory=set)
     feed: dict[tuple[UUID, str, str], None] = field(default_factory=dict)
+    started: list[Row] = field(default_factory=list)
+    """Of which the lateness is known since this transaction, each once in its life: to be measured when it commits."""
 
     def note(self, team: UUID, kind: str, resource: str) -> None:
         """One line of the change feed, once."""
@@ -56,6 +59,10 @@ async def write(connection: Connection, pairs: Iterable[tuple[Row, Row]], change
     await _upsert_results(connection, moved)
     for before, after in moved:
         changes.note(after.team_id, "execution", str(after.id))
+        if after.start_is_timed and not before.start_is_timed:
+            changes.started.append(after)
+        if before.status in OPEN and after.status not in OPEN:
+            changes.ended_of.add(after.deployment_id)
         counted = int(after.counts) - int(before.counts)
         if counted:
             changes.newly_counted[after.deployment_id] += counted
@@ -89,6 +96,7 @@ def _row(record: asyncpg.Record) -> Row:
         team_id=record["team_id"],
         host_name=record["host_name"],
         status=ExecutionStatus(record["status"]),
+        fire=Fire(Kind(record["kind"]), record["scheduled_at"], record["decided_at"], record["published_at"]),
         presumed=record["presumed"],
         times=Times(*(record[name] for name in Times.__slots__)),
         outcome=Outcome(

@@ -133,16 +133,17 @@ class Results(Part):
     async def _in_one_transaction(self, told: Sequence[Told]) -> list[Unusable]:
         began = time.monotonic()
         async with self._pool.acquire() as connection, connection.transaction():
-            unusable = await take_in(connection, told)
+            unusable, changes = await take_in(connection, told)
         metrics.FOLD_SECONDS.observe(time.monotonic() - began)
         metrics.BATCHES.inc()
         for one in told:
             metrics.EVENTS.labels(one.event.event).inc()
+        metrics.observe_starts(changes.started)
         return unusable
 
 
-async def take_in(connection: Connection, told: Sequence[Told]) -> list[Unusable]:
-    """Write all of it, in the caller's transaction, and say what cannot be used.
+async def take_in(connection: Connection, told: Sequence[Told]) -> tuple[list[Unusable], Changes]:
+    """Write all of it, in the caller's transaction, and say what cannot be used, and what has changed.
 
     Facts first: they may only be about what was before a hello of the same batch, since a host with a new journal says
     nothing more until its hello is answered. Deployments last: others wait for their locks.
@@ -178,7 +179,7 @@ async def take_in(connection: Connection, told: Sequence[Told]) -> list[Unusable
     await devices.update(connection, {key: change.device for key, change in changed.items()}, changes)
     await settle(connection, changes)
     await decisions.note(connection, list(changes.feed))
-    return unusable
+    return unusable, changes
 
 
 def blames_message(error: Exception) -> bool:

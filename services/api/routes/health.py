@@ -35,7 +35,7 @@ async def ready(request: Request) -> Response:
 
 @router.get("/metrics")
 async def metrics() -> Response:
-    """What this web worker measured."""
+    """What all web workers and the ingest measured, whichever of them is asked."""
     return Response(exposition(), media_type=CONTENT_TYPE)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from libs.contracts import ExecutionStatus, Instant, Kind
-from services.api.core.lateness import lateness
+from services.api.core.lateness import late_seconds, lateness
 from services.api.shapes.base import Shape
 
 
@@ -80,14 +79,14 @@ class Execution(Shape):
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Execution:
         """The shape of a row of `deployment_executions` with its deployment's name and its queue position."""
-        started: datetime | None = record["started_at"]
-        # A host without a known clock offset says no `received_at`: then its other times are not comparable either.
-        known = started is not None and record["received_at"] is not None
-        late = (started - record["scheduled_at"]).total_seconds() if started is not None and known else None
         return cls(
             **record,
             message=record["skip_reason"] if record["status"] == ExecutionStatus.SKIPPED else record["error_message"],
-            late_seconds=late,
+            late_seconds=late_seconds(
+                scheduled_at=record["scheduled_at"],
+                received_at=record["received_at"],
+                started_at=record["started_at"],
+            ),
             lateness=Lateness(
                 **lateness(
                     scheduled_at=record["scheduled_at"],
@@ -96,7 +95,7 @@ class Execution(Shape):
                     received_at=record["received_at"],
                     queued_at=record["queued_at"],
                     admitted_at=record["admitted_at"],
-                    started_at=started,
+                    started_at=record["started_at"],
                 )
             ),
             log_url=f"/api/v1/executions/{record['id']}/log",

@@ -1,7 +1,8 @@
 -- name: lock_executions
 -- In id order, so that two workers never wait for each other in a circle.
 SELECT id, deployment_id, team_id, host_name, status, presumed, reason, skip_reason, error_message, success, exit_code,
-       signal, duration_seconds, script_result_id, log_bytes, received_at, queued_at, admitted_at, started_at, completed_at
+       signal, duration_seconds, script_result_id, log_bytes, received_at, queued_at, admitted_at, started_at, completed_at,
+       kind, scheduled_at, decided_at, published_at
 FROM deployment_executions
 WHERE id = ANY ($1::uuid[])
 ORDER BY id
@@ -10,7 +11,8 @@ FOR NO KEY UPDATE;
 -- name: lock_lost
 -- What a host had taken and, with its new journal, does not hold.
 SELECT id, deployment_id, team_id, host_name, status, presumed, reason, skip_reason, error_message, success, exit_code,
-       signal, duration_seconds, script_result_id, log_bytes, received_at, queued_at, admitted_at, started_at, completed_at
+       signal, duration_seconds, script_result_id, log_bytes, received_at, queued_at, admitted_at, started_at, completed_at,
+       kind, scheduled_at, decided_at, published_at
 FROM deployment_executions
 WHERE host_name = $1 AND status IN ('queued', 'running') AND id <> ALL ($2::uuid[])
 ORDER BY id
@@ -36,7 +38,9 @@ SET status = f.status, presumed = f.presumed, received_at = f.received_at, queue
     admitted_at = f.admitted_at, started_at = f.started_at, completed_at = f.completed_at, reason = f.reason,
     skip_reason = f.skip_reason, error_message = f.error_message, success = f.success, exit_code = f.exit_code,
     signal = f.signal, duration_seconds = f.duration_seconds, script_result_id = f.script_result_id,
-    log_bytes = f.log_bytes
+    log_bytes = f.log_bytes,
+    -- A restored ledger may hold what a host ran long ago.
+    held = e.held AND f.status = 'triggered'
 FROM unnest(
     $1::uuid[], $2::text[], $3::boolean[], $4::text[], $5::boolean[], $6::timestamptz[], $7::timestamptz[],
     $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::text[], $12::text[], $13::text[], $14::boolean[],
