@@ -3,6 +3,7 @@
 pytest_plugins = (
     "tests.support.ledger",
     "tests.support.needs",
+    "tests.support.scheduling",
     "tests.support.servers",
     "tests.support.api",
     "tests.support.system",

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
 from libs.contracts import (
@@ -22,24 +23,26 @@ from libs.contracts import (
     Reason,
     fire_id,
     manual_id,
-    rfc3339,
 )
 from libs.ledger import channels
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection
 from libs.ledger.rows import DeploymentRow
+from libs.ledger.sentences import skip_sentence, skipped_sentence
 from libs.ledger.statements import STATEMENTS
-from libs.schedule.plan import Backlog, Decision, Fire, decide, window_seconds
+from libs.schedule.plan import Backlog, CatchUp, Decision, Fire, decide, window_seconds
 
 _STATUS_REASONS = {
     DeploymentStatus.COMPLETED: "The limit of executions was reached",
     DeploymentStatus.EXPIRED: "The end date was reached",
 }
 
+_Notice: TypeAlias = tuple[DeploymentRow, Change, DeploymentStatus, str, str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a batch came to, for metrics."""
+    """What a batch came to, for metrics; what is held counts as triggered."""
 
     triggered: int
     skipped: int
@@ -54,14 +57,23 @@ async def in_flight(connection: Connection, rows: Sequence[DeploymentRow]) -> di
     return {record["deployment_id"]: record["in_flight"] for record in found}
 
 
+async def held(connection: Connection, rows: Sequence[DeploymentRow]) -> dict[UUID, int]:
+    """How many executions of each deployment that catches up with `all` wait to be released. Row locks are held."""
+    caring = [row.id for row in rows if row.catch_up is CatchUp.ALL]
+    if not caring:
+        return {}
+    found = await connection.fetch(STATEMENTS.held, caring)
+    return {record["deployment_id"]: record["held"] for record in found}
+
+
 async def decide_due(
     connection: Connection, rows: Sequence[DeploymentRow], *, now: datetime, ledger_epoch: int
 ) -> Written:
     """Decide and write whatever is due of `rows` at `now`. The caller holds their row locks and read `now` after."""
-    open_runs = await in_flight(connection, rows)
+    open_runs, waiting = await in_flight(connection, rows), await held(connection, rows)
     return await write(
         connection,
-        [(row, decide(row.plan(), now, open_runs.get(row.id, 0))) for row in rows],
+        [(row, decide(row.plan(), now, open_runs.get(row.id, 0), waiting.get(row.id, 0))) for row in rows],
         now=now,
         ledger_epoch=ledger_epoch,
     )
@@ -70,7 +82,7 @@ async def decide_due(
 async def write(
     connection: Connection, decided: Sequence[tuple[DeploymentRow, Decision]], *, now: datetime, ledger_epoch: int
 ) -> Written:
-    """Write the decisions, each on its deployment."""
+    """Write the decisions, each on its deployment, and tell the hosts what people should read of them."""
     fires = [(row, fire) for row, decision in decided for fire in decision.fires]
     written = await write_fires(connection, fires, now=now, ledger_epoch=ledger_epoch)
     await connection.execute(
@@ -86,6 +98,9 @@ async def write(
     if changed:
         await connection.execute(STATEMENTS.insert_versions, changed)
     await write_backlogs(connection, [(row, each.backlog) for row, each in decided if each.backlog is not None])
+    await tell_host(
+        connection, [notice for row, decision in decided for notice in _notices(row, decision, now)], now=now
+    )
     await note(connection, [(row.team_id, "deployment", str(row.id)) for row, _ in decided])
     return written
 
@@ -111,7 +126,10 @@ async def write_fires(
     now: datetime,
     ledger_epoch: int,
 ) -> Written:
-    """One row per fire and one trigger per fire that runs. A fire that has its row already is left alone."""
+    """One row per fire and one trigger per fire that runs now. A fire that has its row already is left alone.
+
+    A held one has its row only: neither a trigger nor a time after which it must not start, before it is released.
+    """
     if not fires:
         return Written(0, 0)
     ids = [fire_id(row.id, fire.scheduled_at) for row, fire in fires]
@@ -126,22 +144,24 @@ async def write_fires(
             [ExecutionStatus.SKIPPED if fire.reason else ExecutionStatus.TRIGGERED for _, fire in fires],
             [fire.reason for _, fire in fires],
             [skip_sentence(row, fire, now) for row, fire in fires],
-            [fire.not_after for _, fire in fires],
+            [None if fire.held else fire.not_after for _, fire in fires],
             now,
             [None] * len(fires),
+            [fire.held for _, fire in fires],
         )
     }
     parcels = [
         Parcel(row.team_id, row.trigger(identity, fire.kind, fire.scheduled_at, fire.not_after, ledger_epoch))
         for identity, (row, fire) in zip(ids, fires, strict=True)
-        if identity in fresh and fire.reason is None
+        if identity in fresh and fire.reason is None and not fire.held
     ]
     await enclose(connection, parcels)
     await note(
         connection,
         [(row.team_id, "execution", str(i)) for i, (row, _) in zip(ids, fires, strict=True) if i in fresh],
     )
-    return Written(len(parcels), len(fresh) - len(parcels))
+    skipped = sum(fire.reason is not None for i, (_, fire) in zip(ids, fires, strict=True) if i in fresh)
+    return Written(len(fresh) - skipped, skipped)
 
 
 async def run_now(
@@ -167,30 +187,22 @@ async def run_now(
         [not_after],
         now,
         [triggered_by],
+        [False],
     )
     trigger = row.trigger(execution_id, Kind.MANUAL, now, not_after, ledger_epoch)
     await enclose(connection, [Parcel(row.team_id, trigger)])
     await note(connection, [(row.team_id, "execution", str(execution_id))])
 
 
-def skip_sentence(row: DeploymentRow, fire: Fire, now: datetime) -> str | None:
-    """What a person reads of a fire that the scheduler did not trigger; None for one that it did."""
-    if fire.reason is None:
-        return None
-    late = (now - fire.scheduled_at).total_seconds()
-    match fire.reason:
-        case Reason.MISSED:
-            return (
-                f"Missed: due at {rfc3339(fire.scheduled_at)}, decided {late:.0f} s later; "
-                f"it could start until {rfc3339(fire.not_after)} and catch-up is '{row.catch_up}'"
-            )
-        case Reason.LIMIT_IN_FLIGHT:
-            return (
-                f"{SENTENCES[fire.reason]}: {row.execution_count} of {row.max_executions} counted, "
-                "the others have not ended yet"
-            )
-        case _:
-            return SENTENCES[fire.reason]
+def _notices(row: DeploymentRow, decision: Decision, now: datetime) -> list[_Notice]:
+    """At most one of what was skipped and one of the new status."""
+    notices: list[_Notice] = []
+    skipped = skipped_sentence(row, decision, now)
+    if skipped is not None:
+        notices.append((row, Change.SKIPPED, decision.status or row.status, skipped, None))
+    if decision.status is not None:
+        notices.append((row, Change.STATUS, decision.status, _STATUS_REASONS[decision.status], None))
+    return notices
 
 
 async def drop_held(
@@ -207,7 +219,7 @@ async def drop_held(
 
 async def tell_host(
     connection: Connection,
-    notices: Sequence[tuple[DeploymentRow, Change, DeploymentStatus, str, str | None]],
+    notices: Sequence[_Notice],
     *,
     now: datetime,
 ) -> None:

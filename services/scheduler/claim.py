@@ -2,6 +2,7 @@
 
 The loop sleeps until the earliest `next_due_at`, at most 5 s, and is woken by NOTIFY. Due rows that it could not claim
 (another scheduler or an edit holds them) are tried again after 20 ms, doubling to 500 ms. Time is the database's.
+Between two claims, when nothing more is due, it releases what is held and writes down what was missed, step by step.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from libs.ledger.rows import DeploymentRow
 from libs.ledger.statements import STATEMENTS as LEDGER
 from libs.schedule.plan import Backlog, missed
 from services.scheduler import metrics
+from services.scheduler.release import DEPLOYMENTS_AT_ONCE, release
 from services.scheduler.statements import STATEMENTS
 
 log = get_logger(__name__)
@@ -47,7 +49,9 @@ class Claimer(Part):
                 claimed = await self.claim()
                 if claimed == self._batch:
                     continue
-                pause = await self._pause()
+                pause, is_held = await self._pause()
+                if is_held and await release(self._pool) == DEPLOYMENTS_AT_ONCE:
+                    continue
                 if pause <= 0:
                     pause = next(retries) if claimed == 0 else 0.0
                 else:
@@ -115,9 +119,12 @@ class Claimer(Part):
         log.info("Wrote missed fires", deployment=row.name, rows=written.skipped, left=rest is not None)
         return True
 
-    async def _pause(self) -> float:
-        seconds = await self._pool.fetchval(STATEMENTS.earliest)
-        return LONGEST_SLEEP_SECONDS if seconds is None else min(seconds, LONGEST_SLEEP_SECONDS)
+    async def _pause(self) -> tuple[float, bool]:
+        """Seconds until something is due, and whether any fire is held."""
+        look = await self._pool.fetchrow(STATEMENTS.earliest)
+        assert look is not None
+        seconds = LONGEST_SLEEP_SECONDS if look["seconds"] is None else min(look["seconds"], LONGEST_SLEEP_SECONDS)
+        return seconds, look["held"]
 
     async def _sleep(self, seconds: float) -> None:
         if seconds <= 0:

@@ -215,7 +215,10 @@ async def test_fires_due_before_the_limit_was_reached_are_decided_first(lab: Lab
     )
     assert reasons[0] == ("skipped", "missed")
     assert reasons[-1] == ("skipped", "limit_in_flight")
-    assert lab.one("SELECT count(*) FROM outbox") == 0
+    assert lab.one("SELECT count(*) FROM outbox WHERE type = 'trigger.v1'") == 0
+    notice = json.loads(lab.one("SELECT body FROM outbox WHERE type = 'command.notice.v1'"))
+    assert (notice["change"], notice["status"]) == ("status", "completed")
+    assert notice["execution_count"] == notice["max_executions"]
 
 
 async def test_a_fact_of_an_unknown_execution_makes_its_row(lab: Lab) -> None:

@@ -13,18 +13,25 @@ WHERE deployment_id = ANY ($1::uuid[])
   AND (status IN ('triggered', 'queued', 'running') OR presumed)
 GROUP BY deployment_id;
 
+-- name: held
+-- Of them, what waits to be released (catch-up `all`).
+SELECT deployment_id, count(*)::integer AS held
+FROM deployment_executions
+WHERE deployment_id = ANY ($1::uuid[]) AND held
+GROUP BY deployment_id;
+
 -- name: insert_executions
 -- A nominal fire that has its row already is left alone, and its id is not returned: nothing is sent for it again.
 INSERT INTO deployment_executions (
     id, deployment_id, team_id, scheduled_at, kind, status, reason, skip_reason, completed_at, not_after, decided_at,
-    triggered_by, version, host_name, device_id, script_name, userinterface_name, parameters, timeout_seconds
+    triggered_by, held, version, host_name, device_id, script_name, userinterface_name, parameters, timeout_seconds
 )
 SELECT f.id, d.id, d.team_id, f.scheduled_at, f.kind, f.status, f.reason, f.skip_reason,
        CASE WHEN f.status = 'skipped' THEN $9::timestamptz END, f.not_after, $9::timestamptz, f.triggered_by,
-       d.version, d.host_name, d.device_id, d.script_name, d.userinterface_name, d.parameters, d.timeout_seconds
+       f.held, d.version, d.host_name, d.device_id, d.script_name, d.userinterface_name, d.parameters, d.timeout_seconds
 FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
-            $10::text[])
-     AS f (id, deployment_id, scheduled_at, kind, status, reason, skip_reason, not_after, triggered_by)
+            $10::text[], $11::boolean[])
+     AS f (id, deployment_id, scheduled_at, kind, status, reason, skip_reason, not_after, triggered_by, held)
 JOIN deployments d ON d.id = f.deployment_id
 ON CONFLICT (id) DO NOTHING
 RETURNING id;

@@ -13,8 +13,8 @@ from uuid import UUID
 
 import asyncpg
 
-from libs.contracts import DeploymentStatus
-from libs.ledger import decisions
+from libs.contracts import Change, DeploymentStatus
+from libs.ledger import channels, decisions
 from libs.ledger.pool import Connection
 from libs.ledger.rows import DeploymentRow
 from libs.ledger.statements import STATEMENTS as LEDGER
@@ -27,10 +27,19 @@ COMPLETED = "The limit of executions was reached"
 
 
 async def settle(connection: Connection, changes: Changes) -> None:
-    """Lock the deployments that `changes` touched, count, and complete those that reach their limit."""
+    """Lock the deployments that `changes` touched, count, and complete those that reach their limit.
+
+    A scheduler is woken when one of them holds fires back for what has ended here (catch-up `all`).
+    """
     touched = sorted(changes.newly_counted.keys() | changes.last_executed_at.keys())
-    if not touched:
-        return
+    if touched:
+        await _count(connection, touched, changes)
+    # Under the locks of those that were counted, so that no scheduler holds a fire back unseen meanwhile.
+    if changes.ended_of and await connection.fetchval(STATEMENTS.any_held, sorted(changes.ended_of)):
+        await connection.execute(LEDGER.notify, channels.DUE, "")
+
+
+async def _count(connection: Connection, touched: Sequence[UUID], changes: Changes) -> None:
     records = await connection.fetch(STATEMENTS.lock_deployments, touched)
     tallies = {record["id"]: _tally(record, changes.newly_counted[record["id"]]) for record in records}
     await connection.execute(
@@ -45,18 +54,21 @@ async def settle(connection: Connection, changes: Changes) -> None:
 
 
 async def _complete(connection: Connection, records: Sequence[asyncpg.Record], changes: Changes) -> None:
-    """Complete these, of which `records` holds the rows as they were before the count."""
+    """Complete these, of which `records` holds the rows as they were before the count, and tell their hosts."""
     if not records:
         return
     # Read after the locks are held: from this instant on the deployments are completed.
     clock = await connection.fetchrow(LEDGER.ledger_now)
     assert clock is not None
     now = clock["now"]
-    due = {record["id"]: record["execution_count"] for record in records if _is_due(record, now)}
-    await _decide_due(connection, due, changes, now=now, ledger_epoch=clock["ledger_epoch"])
     completing = [record["id"] for record in records]
+    rows = [DeploymentRow.of(record) for record in await connection.fetch(STATEMENTS.deployment_rows, completing)]
+    due = {record["id"]: record["execution_count"] for record in records if _is_due(record, now)}
+    await _decide_due(connection, rows, due, changes, now=now, ledger_epoch=clock["ledger_epoch"])
     await connection.execute(STATEMENTS.complete_deployments, completing, COMPLETED, now)
     await connection.execute(LEDGER.insert_versions, completing)
+    status = DeploymentStatus.COMPLETED
+    await decisions.tell_host(connection, [(row, Change.STATUS, status, COMPLETED, None) for row in rows], now=now)
 
 
 def _tally(record: asyncpg.Record, newly_counted: int) -> Tally:
@@ -73,14 +85,20 @@ def _is_due(record: asyncpg.Record, now: datetime) -> bool:
 
 
 async def _decide_due(
-    connection: Connection, counts: Mapping[UUID, int], changes: Changes, *, now: datetime, ledger_epoch: int
+    connection: Connection,
+    rows: Sequence[DeploymentRow],
+    counts: Mapping[UUID, int],
+    changes: Changes,
+    *,
+    now: datetime,
+    ledger_epoch: int,
 ) -> None:
-    if not counts:
-        return
     fires: list[tuple[DeploymentRow, Fire]] = []
     backlogs: list[tuple[DeploymentRow, Backlog]] = []
-    for record in await connection.fetch(STATEMENTS.deployment_rows, list(counts)):
-        row = replace(DeploymentRow.of(record), execution_count=counts[record["id"]])
+    for counted in rows:
+        if counted.id not in counts:
+            continue
+        row = replace(counted, execution_count=counts[counted.id])
         decision = decide(row.plan(), now, changes.newly_counted[row.id])
         if decision.backlog is not None:
             backlogs.append((row, decision.backlog))

@@ -12,9 +12,11 @@ FOR NO KEY UPDATE SKIP LOCKED;
 
 -- name: earliest
 -- How long until something is due, in seconds; negative: something is due that another scheduler holds. Null: nothing.
-SELECT extract(epoch FROM min(next_due_at) - ledger.now())::double precision AS seconds
-FROM (SELECT next_due_at FROM deployments WHERE status IN ('active', 'paused') AND next_due_at IS NOT NULL
-      ORDER BY next_due_at LIMIT 1) soonest;
+-- And whether any fire waits to be released.
+SELECT (SELECT extract(epoch FROM min(next_due_at) - ledger.now())::double precision
+        FROM (SELECT next_due_at FROM deployments WHERE status IN ('active', 'paused') AND next_due_at IS NOT NULL
+              ORDER BY next_due_at LIMIT 1) soonest) AS seconds,
+       EXISTS (SELECT FROM deployment_executions WHERE held) AS held;
 
 -- name: backlog
 SELECT id, deployment_id, cron_expression, timezone, window_seconds, from_at, until_at

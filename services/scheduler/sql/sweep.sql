@@ -29,7 +29,7 @@ WHERE id IN (
     FROM deployment_executions e
     JOIN outbox o ON o.execution_id = e.id
     JOIN hosts h ON h.name = e.host_name
-    WHERE e.status = 'triggered'
+    WHERE e.status = 'triggered' AND NOT e.held
       AND o.not_after > (SELECT ledger.now())
       -- A short window is not waited out.
       AND o.published_at + least(make_interval(secs => $1), (o.not_after - o.published_at) / 2) < (SELECT ledger.now())
@@ -48,7 +48,7 @@ SET status = 'skipped', reason = 'missed', presumed = true, completed_at = ledge
 WHERE e.id IN (
     SELECT x.id FROM deployment_executions x
     JOIN hosts h ON h.name = x.host_name
-    WHERE x.status = 'triggered'
+    WHERE x.status = 'triggered' AND NOT x.held
       AND x.not_after + interval '30 seconds' < (SELECT ledger.now())
       AND (h.last_seen_at IS NULL OR h.last_seen_at < (SELECT ledger.now()) - make_interval(secs => $1)
            OR x.not_after + interval '5 minutes' < (SELECT ledger.now()))

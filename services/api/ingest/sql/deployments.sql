@@ -25,3 +25,7 @@ UPDATE deployments
 SET status = 'completed', status_reason = $2, status_by = 'rigbeat', version = version + 1, updated_at = $3,
     next_fire_at = NULL, next_due_at = NULL
 WHERE id = ANY ($1::uuid[]) AND status IN ('active', 'paused');
+
+-- name: any_held
+-- Whether something of these deployments waits for what was before it.
+SELECT EXISTS (SELECT FROM deployment_executions WHERE held AND deployment_id = ANY ($1::uuid[]));
