@@ -21,11 +21,13 @@ from libs.chassis.health import HealthServer
 from libs.chassis.lifecycle import Part, main, readiness
 from libs.chassis.settings import SettingsError
 from services.host_runner import devices, process, scripts
+from services.host_runner.artifact_uploads import ArtifactUploads
 from services.host_runner.core.facts import Identity
 from services.host_runner.deployments_log import DeploymentsLog
 from services.host_runner.execution import Bench, Executions
 from services.host_runner.intake import Intake
 from services.host_runner.journal import Journal
+from services.host_runner.live_output import LiveOutput
 from services.host_runner.outbound import Outbound
 from services.host_runner.runner import Runner
 from services.host_runner.session import Session
@@ -111,12 +113,13 @@ class Program:
         )
         outbound.offer(scripts.list_scripts(settings.scripts_dir))
         url = settings.amqp_url.get_secret_value()
-        self.session = Session(url, runner, Intake(runner), outbound)
+        live = LiveOutput(runner, settings.runs_dir, process.OUTPUT, new_id=uuid4)
+        self.session = Session(url, runner, Intake(runner), outbound, live)
+        api_url, token = str(settings.api_url), settings.token.get_secret_value()
         parts: list[Part] = [
             Executions(runner, bench),
-            Uploads(
-                journal, settings.runs_dir, process.OUTPUT, str(settings.api_url), settings.token.get_secret_value()
-            ),
+            Uploads(journal, settings.runs_dir, process.OUTPUT, api_url, token),
+            ArtifactUploads(journal.artifacts, settings.artifacts_dir, api_url, token),
             Upkeep(
                 runner,
                 outbound,

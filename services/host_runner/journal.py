@@ -22,6 +22,7 @@ from uuid import UUID
 from libs.chassis.named_sql import NamedSql
 from libs.contracts import Envelope, HostEvent, Reason, Trigger, encode
 from libs.contracts.topology import RESULTS
+from services.host_runner.artifact_book import ArtifactBook
 from services.host_runner.core.host import DeviceLock, FenceMark, Host, Run
 from services.host_runner.core.vocabulary import Command, Finished, Report, SendAgain
 
@@ -68,6 +69,7 @@ class Journal:
                 for statement in SQL.create_schema.split(";"):
                     self._db.execute(statement)
                 self._db.execute(SQL.insert_meta, (str(fresh_id),))
+        self.artifacts = ArtifactBook(self._db)
         identity, self._sequence, *_ = self._db.execute(SQL.select_meta).fetchone()
         self.id = UUID(identity)
 
@@ -136,6 +138,8 @@ class Journal:
             self._db.execute(SQL.upsert_run, _row(report.run, "ended", now))
             size = report.word.outcome.log_bytes if isinstance(report.word, Finished) else 0
             self._db.execute(SQL.end_log, (size, _write(now), str(report.run.id)))
+            if isinstance(report.word, Finished):
+                self.artifacts.open(report.run.id)
         for run in _changed(before.running, after.running):
             self._db.execute(SQL.upsert_run, _row(run, "running", None))
             self._db.execute(SQL.open_log, (str(run.id),))

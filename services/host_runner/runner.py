@@ -17,10 +17,10 @@ from uuid import UUID
 
 from libs.chassis.logs import get_logger
 from libs.chassis.metrics import counter, gauge
-from libs.contracts import Cancel, Clock, Fence, HostEvent, Lock, Resend, Sync, Trigger, Unlock, Void
+from libs.contracts import Cancel, Clock, Fence, HostEvent, Lock, Notice, Resend, Sync, Trigger, Unlock, Void
 from services.host_runner.clock import Readings, read
 from services.host_runner.core.decide import decide
-from services.host_runner.core.facts import Identity, Stamp, applied, device_changed, fact, lock_changes
+from services.host_runner.core.facts import Identity, Stamp, applied, device_changed, fact, has_moved, lock_changes
 from services.host_runner.core.host import MAX_TRUSTED_OFFSET_SECONDS, Host, Run
 from services.host_runner.core.vocabulary import (
     Answer,
@@ -73,6 +73,12 @@ class Runner:
         self.now = now
         self.has_news = asyncio.Event()
         """Set when there is something for the broker."""
+        self.is_busy = asyncio.Event()
+        """Set while a script runs."""
+        if host.running:
+            self.is_busy.set()
+        self.has_moved = asyncio.Event()
+        """Set when what the devices do may have changed."""
         self.synced = asyncio.Event()
         """Set once the centre's state of the world is known: a new journal admits nothing before."""
         if host.synced_at is not None:
@@ -80,7 +86,6 @@ class Runner:
         self.readings = Readings()
         """What is known of the database's clock."""
         self._log = deployments_log
-        self._logged_start_up = False
         self._hands: Hands | None = None
 
     def use(self, hands: Hands) -> None:
@@ -91,9 +96,14 @@ class Runner:
         """Decide about a trigger."""
         return self.decide(RunRequested(trigger, self.journal.knows(trigger.execution_id), self.now()))
 
-    def tell(self, command: Fence | Cancel | Void | Lock | Unlock | Sync | Clock | Resend) -> tuple[Command, ...]:
+    def tell(
+        self, command: Fence | Cancel | Void | Lock | Unlock | Sync | Clock | Resend | Notice
+    ) -> tuple[Command, ...]:
         """Decide about a command of the centre."""
         now = self.now()
+        if isinstance(command, Notice):
+            self._log.noticed(command, now)
+            return ()
         if isinstance(command, Sync | Clock):
             self._read_clock(command, now)
         if isinstance(command, Clock):
@@ -101,9 +111,7 @@ class Runner:
         known = isinstance(command, Cancel | Void) and self.journal.knows(command.execution_id)
         commands = self.decide(Told(command, now, known))
         if isinstance(command, Sync):
-            if not self._logged_start_up:
-                self._logged_start_up = True
-                self._log.start_up(command.deployments)
+            self._log.synced(command.deployments, now)
             self.synced.set()
         return commands
 
@@ -131,9 +139,11 @@ class Runner:
             stamp = Stamp(now, after.clock_offset_seconds)
             self.journal.record(before, after, commands, self._sayings(before, after, commands, stamp), now)
             self.host = after
-            self._log.happened(event, commands)
+            self._log.happened(event, commands, now)
             self._measure(commands)
             self.has_news.set()
+            if has_moved(before, after):
+                self.has_moved.set()
         return commands
 
     def perform(self, commands: tuple[Command, ...]) -> None:
@@ -190,5 +200,9 @@ class Runner:
         for command in commands:
             if isinstance(command, Report):
                 REPORTS.labels(type(command.word).__name__.lower()).inc()
+        if self.host.running:
+            self.is_busy.set()
+        else:
+            self.is_busy.clear()
         RUNNING.set(len(self.host.running))
         PENDING.set(len(self.host.pending))

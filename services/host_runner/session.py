@@ -20,6 +20,7 @@ from libs.chassis.logs import get_logger
 from libs.contracts.topology import DEAD, presence_queue
 from services.host_runner.concurrency import pause, together
 from services.host_runner.intake import Intake
+from services.host_runner.live_output import LiveOutput
 from services.host_runner.outbound import Outbound
 from services.host_runner.runner import Runner
 
@@ -41,12 +42,13 @@ class Session(Part):
 
     name = "broker"
 
-    def __init__(self, url: str, runner: Runner, intake: Intake, outbound: Outbound) -> None:
+    def __init__(self, url: str, runner: Runner, intake: Intake, outbound: Outbound, live: LiveOutput) -> None:
         super().__init__()
         self._url = url
         self._runner = runner
         self._intake = intake
         self._outbound = outbound
+        self._live = live
         self._patience = FIRST_PATIENCE_SECONDS
         self.refused: str | None = None
         self.ready = False
@@ -77,6 +79,7 @@ class Session(Part):
                 self._outbound.hellos(publisher, self.stopping),
                 self._outbound.heartbeats(publisher, self.stopping),
                 self._outbound.events(publisher, quiet),
+                self._live.publish(connection, self.stopping),
             )
         finally:
             self.ready = False

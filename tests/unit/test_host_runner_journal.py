@@ -194,7 +194,7 @@ def test_a_cancel_request_outlives_the_process(desk: Desk, tmp_path: Path) -> No
     assert reopened(desk, tmp_path).running[deployment("a")].cancel_requested
 
 
-def test_files_may_go_when_the_log_is_sent_and_the_events_are_confirmed(desk: Desk) -> None:
+def test_files_may_go_when_log_and_artifacts_are_sent_and_the_events_are_confirmed(desk: Desk) -> None:
     one = trigger("a")
     desk.tell(RunRequested(one, False, at(0)))
     (log,) = desk.journal.open_logs()
@@ -209,6 +209,9 @@ def test_files_may_go_when_the_log_is_sent_and_the_events_are_confirmed(desk: De
     assert desk.journal.open_logs() == []
     assert desk.journal.removable(at(10)) == []
     desk.journal.confirmed([1, 2], at(6))
+    assert desk.journal.removable(at(10)) == []
+    assert [folder.execution_id for folder in desk.journal.artifacts.folders(9)] == [one.execution_id]
+    desk.journal.artifacts.done(one.execution_id)
     assert desk.journal.removable(at(5)) == []
     assert desk.journal.removable(at(10)) == [one.execution_id]
     desk.journal.removed(one.execution_id)

@@ -116,7 +116,7 @@ class Publisher:
                 channel.delivery_tag += 1
                 channel.confirmations[channel.delivery_tag] = confirmation
                 channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag
-                frames += _frames(message, channel.max_content_size)
+                frames += frames_of(message, channel.max_content_size)
             await channel.write_queue.put(ChannelFrame.marshall(channel.number, frames))
             await asyncio.wait({settled, closed}, return_when=asyncio.FIRST_COMPLETED)
             intact = settled.done()
@@ -151,7 +151,8 @@ def _waves(batch: Sequence[Outgoing]) -> Iterator[list[int]]:
         yield wave
 
 
-def _frames(message: Outgoing, max_content_size: int) -> list[Any]:
+def frames_of(message: Outgoing, max_content_size: int) -> list[Any]:
+    """What goes over the wire to publish this message."""
     body = message.body
     frames: list[Any] = [
         Basic.Publish(exchange=message.exchange, routing_key=message.routing_key, mandatory=message.mandatory),

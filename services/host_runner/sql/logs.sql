@@ -15,7 +15,8 @@ UPDATE logs SET state = 'done' WHERE execution_id = ?;
 
 -- name: select_removable_logs
 SELECT execution_id FROM logs AS log WHERE log.state = 'done' AND log.ended_at < ?
-AND NOT EXISTS (SELECT 1 FROM events WHERE events.execution_id = log.execution_id AND events.confirmed_at IS NULL);
+AND NOT EXISTS (SELECT 1 FROM events WHERE events.execution_id = log.execution_id AND events.confirmed_at IS NULL)
+AND NOT EXISTS (SELECT 1 FROM artifact_folders WHERE artifact_folders.execution_id = log.execution_id);
 
 -- name: mark_removed
 UPDATE logs SET state = 'removed' WHERE execution_id = ?;

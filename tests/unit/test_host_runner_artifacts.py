@@ -1,0 +1,116 @@
+"""Which files of a script are sent: the choice, the look into the folder, and what the journal keeps of it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from libs.contracts.artifacts import LEFT_OUT, LONGEST_NAME, MOST_BYTES_EACH, MOST_BYTES_IN_ALL, MOST_FILES, name_fault
+from services.host_runner.artifact_book import ArtifactBook, Folder, Waiting
+from services.host_runner.artifact_folder import look, open_file
+from services.host_runner.core.artifact_choice import Found, choose
+
+RUN = UUID("019b76da-a800-7a47-9938-42ca151e1e4b")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_fine"),
+    [
+        ("report.html", True),
+        ("a/b/c.txt", True),
+        ("größe 1 %20#?.png", True),
+        ("😀/שלום", True),
+        ("x" * LONGEST_NAME, True),
+        ("x" * (LONGEST_NAME + 1), False),
+        ("ü" * 128, False),
+        ("", False),
+        ("/etc/passwd", False),
+        ("a//b", False),
+        ("a/", False),
+        ("..", False),
+        ("a/../b", False),
+        ("./a", False),
+        ("a\\b", False),
+        ("a\nb", False),
+        ("a\x1b[2J", False),
+        ("a\x00", False),
+        ("\udcff", False),
+    ],
+)
+def test_names(name: str, is_fine: bool) -> None:
+    assert (name_fault(name) is None) is is_fine
+
+
+def test_reports_go_first_and_one_dump_keeps_nothing_back() -> None:
+    found = [
+        Found("dump.bin", MOST_BYTES_EACH + 1),
+        Found("z.txt", 3),
+        Found("junit.xml", 900),
+        Found("a.png", 2),
+        Found("link", None),
+        Found("bad\nname", 1),
+        Found(LEFT_OUT, 1),
+    ]
+    choice = choose(found, more=7)
+    assert [one.name for one in choice.files] == ["junit.xml", "a.png", "z.txt"]
+    assert choice.left_out.splitlines() == [
+        "link: it is no regular file",
+        "'bad\\nname': its name has a control character in it",
+        f"{LEFT_OUT}: this name is taken by this list",
+        f"dump.bin: it has {MOST_BYTES_EACH + 1} bytes; one may have {MOST_BYTES_EACH}",
+        "7 more: they are not listed",
+    ]
+    assert choose([Found("a", 1)]).left_out == ""
+
+
+@given(st.lists(st.tuples(st.integers(0, MOST_BYTES_EACH + 10), st.booleans()), max_size=300))
+def test_what_is_chosen_fits_and_what_is_not_is_said(sizes: list[tuple[int, bool]]) -> None:
+    found = [Found(f"f{n}", size if regular else None) for n, (size, regular) in enumerate(sizes)]
+    choice = choose(found)
+    chosen = [one.size or 0 for one in choice.files]
+    assert len(chosen) <= MOST_FILES
+    assert sum(chosen) <= MOST_BYTES_IN_ALL
+    assert all(size <= MOST_BYTES_EACH for size in chosen)
+    assert len(choice.files) + len(choice.left_out.splitlines()) == len(found)
+
+
+def test_nothing_outside_of_the_folder_is_followed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "a.txt").write_text("abc")
+    secret = tmp_path / "secret"
+    secret.write_text("no")
+    (folder / "out").symlink_to(secret)
+    (folder / "dir").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe")
+    found, more = look(folder)
+    assert found == [Found("dir", None), Found("out", None), Found("pipe", None), Found("sub/a.txt", 3)]
+    assert more == 0
+    file, size = open_file(folder / "sub" / "a.txt")
+    with file:
+        assert (file.read(), size) == (b"abc", 3)
+    for name in ("out", "pipe", "gone"):
+        with pytest.raises(OSError, match=name):
+            open_file(folder / name)
+    assert look(tmp_path / "none") == ([], 0)
+
+
+def test_the_journal_keeps_the_choice_and_an_older_one_gets_the_tables(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    book = ArtifactBook(sqlite3.connect(path, isolation_level=None))
+    book.open(RUN)
+    book.open(RUN)
+    assert book.folders(10) == [Folder(RUN, is_planned=False)]
+    book.plan(RUN, ["b", "a"], [(LEFT_OUT, "list")])
+    again = ArtifactBook(sqlite3.connect(path, isolation_level=None))
+    assert again.folders(10) == [Folder(RUN, is_planned=True)]
+    again.sent(RUN, 0)
+    assert again.waiting(RUN) == [Waiting(1, "a", None), Waiting(2, LEFT_OUT, "list")]
+    again.done(RUN)
+    assert again.folders(10) == []
