@@ -19,7 +19,7 @@ def up(
 ) -> None:
     """Run the whole system here, in the foreground, until Ctrl-C.
 
-    PostgreSQL, RabbitMQ, the API, two schedulers, and the host lab-1 with two virtual set-top boxes; all of it listens
+    PostgreSQL, RabbitMQ, the API, two schedulers, and the host lab-1 with three virtual devices; all of it listens
     on this machine alone and keeps its state in the home. A second start continues where the first one ended.
     """
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,15 @@ from libs.chassis.settings import FILE_SUFFIX, PREFIX
 from libs.stack.ports import LOOPBACK
 
 HOST = "lab-1"
-DEVICES = ("stb-1", "stb-2")
+DEVICES = {"stb-1": "Virtual set-top box", "stb-2": "Virtual set-top box", "router-1": "Virtual router"}
+"""Each with its model. All three are the same program."""
+
+FLAKY = {"stb-2": "tuner:180:60"}
+"""Devices that are not well: the tuner of stb-2 loses its signal for the first minute of each three."""
+
 SCHEDULERS = ("scheduler-1", "scheduler-2")
 RUNNER = f"host-runner-{HOST}"
 API = "api-1"
-MODEL = "Virtual set-top box"
 
 ROOT = Path(__file__).resolve().parents[2]
 """The import root: programs start there, so that they import what this one did."""
@@ -118,15 +122,19 @@ def runner(facts: Facts, token: str) -> Program:
 def devices(ports: Mapping[str, int]) -> list[dict[str, object]]:
     """As `RIGBEAT_DEVICES` has them."""
     return [
-        {"device_id": device, "model": MODEL, "labels": {"address": url(ports[f"settopbox-{device}"])}}
-        for device in DEVICES
+        {"device_id": device, "model": model, "labels": {"address": url(ports[f"settopbox-{device}"])}}
+        for device, model in DEVICES.items()
     ]
 
 
 def boxes(facts: Facts) -> list[Program]:
     """The virtual devices."""
-    names: Sequence[tuple[str, str]] = [(device, f"settopbox-{device}") for device in DEVICES]
     return [
-        facts.program(name, "examples.settopbox", "--port", str(facts.ports[name]), "--name", device)
-        for device, name in names
+        facts.program(
+            f"settopbox-{device}",
+            "examples.settopbox",
+            *("--port", str(facts.ports[f"settopbox-{device}"]), "--name", device),
+            *(("--flaky", FLAKY[device]) if device in FLAKY else ()),
+        )
+        for device in DEVICES
     ]

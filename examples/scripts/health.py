@@ -124,6 +124,8 @@ def check(options: argparse.Namespace) -> tuple[dict[str, object], list[str]]:
     failures = []
     if state["power"] != "on":
         failures.append(f"power is {state['power']}, not on")
+    elif not state.get("tuner_locked", True):
+        failures.append("the tuner has no lock: no signal")
     if hottest > options.max_temperature:
         failures.append(f"temperature {hottest} °C is over {options.max_temperature:g} °C")
     if p95 > options.limit_ms:

@@ -1,4 +1,4 @@
-"""Does the box stay up? Watches it for a while, for reboots, for losing its power and for slow answers.
+"""Does the box stay up? Watches it for a while: reboots, lost power, a picture that stands still, slow answers.
 
 Run by hand: `python soak.py demo --seconds 60 --address http://127.0.0.1:9301`. Standard library only.
 """
@@ -22,6 +22,8 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 # What every answer of the box tells, and this script reads.
 FIELDS = {"name", "power", "channel", "uptime_seconds", "temperature_celsius"}
+
+FRAME_SECONDS = 0.08  # two frames of a picture with 25 a second
 
 
 class BoxError(Exception):
@@ -105,6 +107,7 @@ def check(options: argparse.Namespace) -> tuple[dict[str, object], list[str]]:
     began = time.monotonic()
     looks = reboots = outliers = 0
     slowest = highest = last_uptime = 0.0
+    last_frames, frozen_looks = -1, 0
     failures = []
     while (elapsed := time.monotonic() - began) < options.seconds or looks == 0:
         asked = time.monotonic()
@@ -124,6 +127,12 @@ def check(options: argparse.Namespace) -> tuple[dict[str, object], list[str]]:
             failures.append(
                 f"restarted or switched off after {elapsed:.0f} s: uptime fell to {state['uptime_seconds']}"
             )
+        # A picture needs a moment for its next frame; a box that counts none has no picture to watch.
+        frames = state.get("frames", -1)
+        if frames >= 0 and frames == last_frames and state["uptime_seconds"] - last_uptime > FRAME_SECONDS:
+            frozen_looks += 1
+            notes += " FROZEN"
+        last_frames = frames
         last_uptime = state["uptime_seconds"]
         print(
             f"{elapsed:6.1f} s: power {state['power']}, up {last_uptime:.0f} s, {state['temperature_celsius']} °C, "
@@ -136,6 +145,8 @@ def check(options: argparse.Namespace) -> tuple[dict[str, object], list[str]]:
         time.sleep(max(0.0, min(options.interval - (time.monotonic() - asked), rest)))
     if state["power"] != "on":
         failures.append(f"power is {state['power']}, not on")
+    if frozen_looks:
+        failures.append(f"the picture stood still at {frozen_looks} of {looks} looks: no new frames")
     if outliers > options.max_outliers:
         failures.append(
             f"{outliers} of {looks} answers took longer than {options.limit_ms:g} ms (accepted: {options.max_outliers})"
@@ -145,6 +156,7 @@ def check(options: argparse.Namespace) -> tuple[dict[str, object], list[str]]:
         "looks": looks,
         "reboots": reboots,
         "outliers": outliers,
+        "frozen_looks": frozen_looks,
         "latency_ms_slowest": round(slowest, 1),
         "temperature_celsius": highest,
     }

@@ -1,6 +1,6 @@
-"""What the box is and does: power, tuning, volume, temperature, load and the latency that can be switched on.
+"""What the box is and does: power, tuning, volume, picture, temperature, load, and the faults it suffers from.
 
-No sockets and no clock: every call is told the time, in seconds of any clock that never goes back. The box moves to
+No sockets and no clock: every call is told the time, in seconds since 1970 that never go back. The box moves to
 that time first (a boot ends, a zap arrives) and answers then. A refusal is a `Refusal` with a code for programs and a
 sentence for people. One caller at a time: the server holds a lock around each call.
 """
@@ -11,10 +11,12 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from examples.settopbox.faults import REBOOTS_EVERY_SECONDS, Fault, Faults, Refusal
+
 FIRST_CHANNEL = 1
 LAST_CHANNEL = 99
 LOUDEST = 40
-MAX_LATENCY_MS = 60_000
+FRAMES_A_SECOND = 25
 
 ZAP_SHORTEST_MS = 50
 ZAP_LONGEST_MS = 300
@@ -43,19 +45,12 @@ class Key(StrEnum):
     MUTE = "MUTE"
 
 
-class Refusal(Exception):  # noqa: N818 - it is no error of the box: it says no
-    """The box says no. `code` is for programs, the text for people."""
-
-    def __init__(self, code: str, reason: str) -> None:
-        super().__init__(reason)
-        self.code = code
-
-
 @dataclass(frozen=True)
 class Zap:
-    """Tuning that has begun: where to, and how long it takes."""
+    """Tuning that has begun: which channel was asked for, where it leads to, and how long it takes."""
 
     channel: int
+    arrives_at: int
     seconds: float
 
 
@@ -80,12 +75,14 @@ class Box:
     channel: int = FIRST_CHANNEL
     volume: int = 12
     muted: bool = False
-    latency_ms: int = 0
+    faults: Faults = field(default_factory=Faults)
     boots: int = 1
     _since: float = field(init=False)
     _warm_from: float = field(init=False, default=_WARM["on"] - 6.0)
     _tuning_to: int | None = field(init=False, default=None)
     _tuned_at: float = field(init=False, default=0.0)
+    _frames: float = field(init=False, default=0.0)
+    _rebooted_at: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._since = self.now
@@ -104,7 +101,9 @@ class Box:
             "boots": self.boots,
             "temperature_celsius": round(self._temperature(), 1),
             "cpu_percent": round(self._cpu(), 1),
-            "latency_ms": self.latency_ms,
+            "latency_ms": self.faults.latency_ms(now),
+            "tuner_locked": self.power is Power.ON and not self.faults.is_on(Fault.TUNER, now),
+            "frames": int(self._frames),
         }
 
     def switch(self, to: str, now: float) -> None:
@@ -132,9 +131,13 @@ class Box:
             raise Refusal("invalid", f"channel is a number from {FIRST_CHANNEL} to {LAST_CHANNEL}; not {channel}")
         if self._tuning_to is not None:
             raise Refusal("tuning", f"{self.name} is still tuning to channel {self._tuning_to}")
+        if self.faults.is_on(Fault.TUNER, now):
+            raise Refusal("no_lock", f"the tuner of {self.name} has no lock: no signal on channel {channel}")
         seconds = zap_ms(self.channel, channel) / 1000
-        self._tuning_to, self._tuned_at = channel, now + seconds
-        return Zap(channel, seconds)
+        beside = self.faults.is_on(Fault.WRONG_CHANNEL, now)
+        arrives_at = (channel % LAST_CHANNEL) + FIRST_CHANNEL if beside else channel
+        self._tuning_to, self._tuned_at = arrives_at, now + seconds
+        return Zap(channel, arrives_at, seconds)
 
     def press(self, key: str, now: float) -> Zap | None:
         """Press one key; returns the zap that it began, if it began one."""
@@ -160,17 +163,19 @@ class Box:
                 self.muted = not self.muted
         return None
 
-    def slow_down(self, latency_ms: int) -> None:
-        """Answer everything but /health and /fault this much later, in milliseconds; 0 ends it."""
-        if not 0 <= latency_ms <= MAX_LATENCY_MS:
-            raise Refusal("invalid", f"latency_ms is a number from 0 to {MAX_LATENCY_MS}; not {latency_ms}")
-        self.latency_ms = latency_ms
-
     def _advance(self, now: float) -> None:
         if self.power is Power.BOOTING and now >= self._since + self.boot_seconds:
             self._enter(Power.ON, self._since + self.boot_seconds)
         if self._tuning_to is not None and now >= self._tuned_at:
             self.channel, self._tuning_to = self._tuning_to, None
+        if self.power is Power.ON and not self.faults.is_on(Fault.FROZEN, now):
+            self._frames += FRAMES_A_SECOND * (now - max(self.now, self._since))
+        if self.power is not Power.OFF and self.faults.is_on(Fault.REBOOT, now):
+            if self._rebooted_at is None or now >= self._rebooted_at + REBOOTS_EVERY_SECONDS:
+                self._rebooted_at = now
+                self._enter(Power.BOOTING, now)
+        else:
+            self._rebooted_at = None
         self.now = now
 
     def _enter(self, power: Power, at: float) -> None:

@@ -1,7 +1,8 @@
 """The box's HTTP interface: JSON in, JSON out, every refusal with a reason.
 
 `GET /state`, `GET /health`, `POST /power {"power": "on|off|reboot"}`, `POST /channel {"channel": 1..99}`,
-`POST /key {"key": "CHANNEL_UP"}`, `GET /fault`, `POST /fault {"latency_ms": 800}`, `DELETE /fault`.
+`POST /key {"key": "CHANNEL_UP"}`, `GET /faults`, `POST /faults {"fault": "tuner", "seconds": 60}`, `DELETE /faults`
+(all of them) or `DELETE /faults/tuner`.
 `POST /channel` answers when the box is on the channel, as a person with a stopwatch would see it.
 """
 
@@ -16,7 +17,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TypeVar
 
-from examples.settopbox.box import Box, Refusal, Zap
+from examples.settopbox.box import Box, Zap
+from examples.settopbox.faults import Fault, Refusal
 
 Json = dict[str, object]
 _Value = TypeVar("_Value", str, int)
@@ -24,15 +26,16 @@ _WORDS: dict[type, str] = {str: "text", int: "whole number"}
 
 _MAX_BODY_BYTES = 4096
 _IDLE_CONNECTION_SECONDS = 30.0
-# These answer at once whatever the fault: one says that the process lives, the other ends the fault.
-_NEVER_SLOW = ("/health", "/fault")
+_EPOCH = time.time() - time.monotonic()
+# These answer at once whatever the fault: one says that the process lives, the other ends the faults.
+_ALWAYS = ("/health", "/faults")
 _STATUS = {
     "malformed": HTTPStatus.BAD_REQUEST,
     "not_found": HTTPStatus.NOT_FOUND,
     "method_not_allowed": HTTPStatus.METHOD_NOT_ALLOWED,
     "too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     "invalid": HTTPStatus.UNPROCESSABLE_ENTITY,
-    # What the box is doing just now forbids it: powered_off, booting, tuning, interrupted.
+    # What the box is doing just now forbids it: powered_off, booting, tuning, interrupted, no_lock.
     None: HTTPStatus.CONFLICT,
 }
 
@@ -47,6 +50,16 @@ class SetTopBoxServer(ThreadingHTTPServer):
         self.box = box
         self.lock = threading.Lock()
         self.verbose = verbose
+
+    @staticmethod
+    def clock() -> float:
+        """Seconds since 1970 that never go back: the time of day, for faults that come by the clock."""
+        return _EPOCH + time.monotonic()
+
+    def has(self, fault: Fault) -> bool:
+        """Whether the box suffers from it now."""
+        with self.lock:
+            return self.box.faults.is_on(fault, self.clock())
 
     @property
     def url(self) -> str:
@@ -86,8 +99,13 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         try:
             body = self._body()
-            if path not in _NEVER_SLOW:
-                time.sleep(self.server.box.latency_ms / 1000)
+            if not path.startswith(_ALWAYS):
+                if self.server.has(Fault.AWAY):
+                    self.close_connection = True
+                    return
+                with self.server.lock:
+                    latency_ms = self.server.box.faults.latency_ms(self.server.clock())
+                time.sleep(latency_ms / 1000)
             status, answer = HTTPStatus.OK, self._route(path)(body)
         except Refusal as no:
             status = _STATUS.get(no.code, _STATUS[None])
@@ -105,7 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
             "/power": {"POST": self._power},
             "/channel": {"POST": self._channel},
             "/key": {"POST": self._key},
-            "/fault": {"GET": self._fault, "POST": self._set_fault, "DELETE": self._clear_fault},
+            "/faults": {"GET": self._faults, "POST": self._set_fault, "DELETE": self._mend},
+            **{f"/faults/{fault}": {"DELETE": self._mend_one} for fault in Fault},
         }
         methods = routes.get(path)
         if methods is None:
@@ -116,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _state(self, _: Json) -> Json:
         with self.server.lock:
-            return self.server.box.state(time.monotonic())
+            return self.server.box.state(self.server.clock())
 
     def _health(self, _: Json) -> Json:
         state = self._state({})
@@ -125,41 +144,50 @@ class _Handler(BaseHTTPRequestHandler):
     def _power(self, body: Json) -> Json:
         to = _only(body, "power", str)
         with self.server.lock:
-            self.server.box.switch(to, time.monotonic())
+            self.server.box.switch(to, self.server.clock())
         return self._state({})
 
     def _channel(self, body: Json) -> Json:
         channel = _only(body, "channel", int)
         with self.server.lock:
-            zap = self.server.box.tune(channel, time.monotonic())
+            zap = self.server.box.tune(channel, self.server.clock())
         return self._tuned(zap)
 
     def _key(self, body: Json) -> Json:
         key = _only(body, "key", str)
         with self.server.lock:
-            zap = self.server.box.press(key, time.monotonic())
+            zap = self.server.box.press(key, self.server.clock())
         return self._tuned(zap) if zap else self._state({})
 
     def _tuned(self, zap: Zap) -> Json:
         time.sleep(zap.seconds + 0.001)  # a hair longer: arriving must not depend on how the wait is rounded
         state = self._state({})
-        if state["channel"] != zap.channel:
+        if state["channel"] != zap.arrives_at:
             raise Refusal("interrupted", f"tuning to channel {zap.channel} was interrupted: power {state['power']}")
         return {**state, "zap_ms": round(zap.seconds * 1000)}
 
-    def _fault(self, _: Json) -> Json:
-        return {"latency_ms": self.server.box.latency_ms}
+    def _faults(self, _: Json) -> Json:
+        with self.server.lock:
+            return self.server.box.faults.shown(self.server.clock())
 
     def _set_fault(self, body: Json) -> Json:
-        latency_ms = _only(body, "latency_ms", int)
+        _no_others(body, "fault", "seconds", "latency_ms")
+        name = _value(body, "fault", str)
+        seconds = _value(body, "seconds", int) if "seconds" in body else None
+        latency_ms = _value(body, "latency_ms", int) if "latency_ms" in body else None
         with self.server.lock:
-            self.server.box.slow_down(latency_ms)
-        return self._fault({})
+            self.server.box.faults.switch_on(name, self.server.clock(), seconds=seconds, latency_ms=latency_ms)
+        return self._faults({})
 
-    def _clear_fault(self, _: Json) -> Json:
+    def _mend(self, _: Json) -> Json:
         with self.server.lock:
-            self.server.box.slow_down(0)
-        return self._fault({})
+            self.server.box.faults.mend()
+        return self._faults({})
+
+    def _mend_one(self, _: Json) -> Json:
+        with self.server.lock:
+            self.server.box.faults.mend(self.path.partition("?")[0].rpartition("/")[2])
+        return self._faults({})
 
     def _body(self) -> Json:
         length = self.headers.get("Content-Length") or "0"
@@ -195,10 +223,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _only(body: Json, name: str, kind: type[_Value]) -> _Value:
-    """The one field that the body must have, of that very type (JSON's true is no number)."""
-    unknown = sorted(body.keys() - {name})
+    """The one field that the body must have."""
+    _no_others(body, name)
+    return _value(body, name, kind)
+
+
+def _no_others(body: Json, *names: str) -> None:
+    unknown = sorted(body.keys() - set(names))
     if unknown:
-        raise Refusal("invalid", f"there is no field {unknown[0]!r}; the body has {name!r} alone")
+        raise Refusal("invalid", f"there is no field {unknown[0]!r}; the body has {', '.join(map(repr, names))} alone")
+
+
+def _value(body: Json, name: str, kind: type[_Value]) -> _Value:
+    """A field of that very type (JSON's true is no number)."""
     value = body.get(name)
     if type(value) is not kind:
         raise Refusal("invalid", f"{name} is missing or no {_WORDS[kind]}")

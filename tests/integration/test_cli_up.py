@@ -30,6 +30,7 @@ NAMES = ["postgres", "rabbitmq", "api-1", "scheduler-1", "scheduler-2", "host-ru
 UP_SECONDS = 90.0
 CLI = [sys.executable, "-m", "cli"]
 CREATE = ["deployments", "create", "--cron", "0 0 1 1 *", "--host", "lab-1", "--script"]
+WAITS = ["--on-device-busy", "queue"]  # a sample may have just begun there
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -135,7 +136,7 @@ def test_secrets_are_for_their_owner_alone(up: Up) -> None:
 def test_the_command_line_finds_it_by_its_home(up: Up) -> None:
     [host] = rigbeat_json(up.home, "hosts", "list")
     assert (host["name"], host["status"]) == ("lab-1", "online")
-    assert {device["device_id"] for device in host["devices"]} == {"stb-1", "stb-2"}
+    assert {device["device_id"] for device in host["devices"]} == {"stb-1", "stb-2", "router-1"}
     assert {script["name"] for script in rigbeat_json(up.home, "scripts", "list")} >= {"health.py", "zap.py", "soak.py"}
     assert rigbeat_json(up.home, "deployments", "list") == []
 
@@ -218,12 +219,14 @@ def test_stop_start_and_kill(tmp_path: Path) -> None:
         family += first.family()
         token = (home / "token").read_text()
         samples = {each["name"]: each for each in rigbeat_json(home, "deployments", "list")}
-        assert {each["script_name"] for each in samples.values()} == {"health.py", "zap.py", "soak.py"}
-        for name in samples.keys() - {"health-stb-1"}:  # what runs longer would be seen as left behind
+        assert {each["script_name"] for each in samples.values()} == {
+            *("health.py", "zap.py", "soak.py", "dns.py", "suite.py")
+        }
+        for name in samples.keys() - {"dns-router-1"}:  # what runs longer would be seen as left behind
             assert rigbeat(home, "deployments", "delete", name).code == 0
         ports = {name: each["port"] for name, each in first.processes().items()}
         parameters = f"--effects {tmp_path} --gate open"
-        [long_one] = rigbeat_json(home, *CREATE, "gated.py", "--parameters", parameters, "--device", "stb-2")
+        [long_one] = rigbeat_json(home, *CREATE, "gated.py", "--parameters", parameters, "--device", "stb-2", *WAITS)
         execution = rigbeat_json(home, "deployments", "run", long_one["id"])["id"]
         until(lambda: rigbeat_json(home, "executions", "show", execution)["status"] == "running", within=20)
 
@@ -237,7 +240,7 @@ def test_stop_start_and_kill(tmp_path: Path) -> None:
         family += again.family()
         assert (home / "token").read_text() == token
         listed = {each["name"] for each in rigbeat_json(home, "deployments", "list")}
-        assert listed == {"health-stb-1", long_one["name"]}
+        assert listed == {"dns-router-1", long_one["name"]}
         assert {name: each["port"] for name, each in again.processes().items()} == ports
         # The script has waited while nothing of the system ran, and is not begun again.
         (tmp_path / "open").touch()

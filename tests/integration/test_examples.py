@@ -8,9 +8,11 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import httpx
 
+from examples.settopbox.faults import Fault
 from tests.support.settopbox import ROOT, RunningBox, running_box
 from tests.support.wait import until_async
 
@@ -28,13 +30,17 @@ class Ran:
         return self.output.splitlines()[-1]
 
 
+NEEDS_PACKAGES = {"suite.py"}
+
+
 async def start(script: str, url: str, *options: str, artifacts: Path | None = None) -> asyncio.subprocess.Process:
     """Start a script as a host does. `-I -S`: with nothing but the standard library in reach."""
+    alone = () if script in NEEDS_PACKAGES else ("-I", "-S")
     environment = {"RIGBEAT_DEVICE_LABELS": json.dumps({"address": url})}
     if artifacts is not None:
         environment["RIGBEAT_ARTIFACTS_DIR"] = str(artifacts)
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-S", str(SCRIPTS / script), "demo", *options, "--host", "lab-1", "--device", "stb-1"),
+        *(sys.executable, *alone, str(SCRIPTS / script), "demo", *options, "--host", "lab-1", "--device", "stb-1"),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -59,7 +65,7 @@ async def power_is(box: RunningBox, power: str) -> bool:
     return (await box.state())["power"] == power
 
 
-async def test_all_three_succeed_on_a_box_that_is_well_and_zap_really_changes_the_channel(tmp_path: Path) -> None:
+async def test_all_four_succeed_on_a_box_that_is_well_and_zap_really_changes_the_channel(tmp_path: Path) -> None:
     async with running_box() as box:
         health = await run("health.py", box.url, "--limit", "5", artifacts=tmp_path)
         assert (health.exit_code, health.marker) == (0, "SCRIPT_SUCCESS:true"), health.output
@@ -76,10 +82,15 @@ async def test_all_three_succeed_on_a_box_that_is_well_and_zap_really_changes_th
         assert (soak.exit_code, soak.marker) == (0, "SCRIPT_SUCCESS:true"), soak.output
         assert soak.output.count("power on") >= 3
 
+        dns = await run("dns.py", box.url, "--lookups", "5")
+        assert (dns.exit_code, dns.marker) == (0, "SCRIPT_SUCCESS:true"), dns.output
+        assert dns.output.count("ms ok") == 5
+        assert "lookup_ms_p95" in dns.output
+
 
 async def test_switched_on_latency_fails_each_and_switched_off_they_succeed_again(tmp_path: Path) -> None:
     async with running_box() as box:
-        await box.tell("/fault", latency_ms=200)
+        await box.tell("/faults", fault="slow", latency_ms=200)
         health = await run("health.py", box.url, "--limit", "2", "--limit-ms", "100", artifacts=tmp_path)
         assert (health.exit_code, health.marker) == (1, "SCRIPT_SUCCESS:false")
         assert "FAILED: latency p95" in health.output
@@ -91,9 +102,85 @@ async def test_switched_on_latency_fails_each_and_switched_off_they_succeed_agai
         assert (soak.exit_code, soak.marker) == (1, "SCRIPT_SUCCESS:false")
         assert "answers took longer" in soak.output
 
-        await box.client.delete("/fault")
+        await box.client.delete("/faults")
         health = await run("health.py", box.url, "--limit", "2", "--limit-ms", "100")
         assert health.exit_code == 0, health.output
+
+
+FAULTS = [
+    ("slow", "health.py", "--limit 1 --limit-ms 100", "latency p95"),
+    ("tuner", "health.py", "--limit 1", "the tuner has no lock: no signal"),
+    ("tuner", "zap.py", "--channels 1", "the tuner of stb-1 has no lock: no signal on channel 8"),
+    ("wrong-channel", "zap.py", "--channels 1", "asked for channel 8, the box is on 9"),
+    ("frozen", "soak.py", "--seconds 0.5 --interval 0.2", "the picture stood still at "),
+    ("reboot", "health.py", "--limit 1", "power is booting, not on"),
+    ("away", "health.py", "--limit 1", "does not answer"),
+    ("dns-slow", "dns.py", "--lookups 1 --limit-ms 100", "lookup time p95"),
+    ("dns-slow", "dns.py", "--lookups 1 --timeout-ms 100", "1 of 1 lookups of tv.lab: no answer within 100 ms"),
+    ("dns-fails", "dns.py", "--lookups 2", "2 of 2 lookups of tv.lab: SERVFAIL"),
+]
+
+
+async def test_every_fault_is_a_failure_with_its_reason_and_is_over_when_it_is_mended() -> None:
+    assert {fault for fault, *_ in FAULTS} == set(Fault)
+    async with running_box("--boot-seconds", "0.3") as box:
+        for fault, script, options, sentence in FAULTS:
+            await box.tell("/faults", fault=fault)
+            ran = await run(script, box.url, *options.split())
+            assert (ran.exit_code, ran.marker) == (1, "SCRIPT_SUCCESS:false"), (fault, ran.output)
+            failed = [line for line in ran.output.splitlines() if line.startswith("FAILED: ")]
+            assert any(sentence in line for line in failed), (fault, ran.output)
+            await box.client.delete(f"/faults/{fault}")
+            if fault == "reboot":
+                await until_async(lambda: power_is(box, "on"), within=5)
+        well = await asyncio.gather(run("health.py", box.url), run("dns.py", box.url))
+        assert [ran.exit_code for ran in well] == [0, 0], well
+
+
+async def test_a_fault_is_switched_on_shown_and_mended_by_hand() -> None:
+    async with running_box("--flaky", "away:86400:1") as box:
+        port = box.url.rpartition(":")[2]
+
+        async def fault(*words: str) -> Ran:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "examples.settopbox", "fault", "--port", port, *words),
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            return await ended(process)
+
+        assert "the tuner finds no signal" in (await fault("tuner", "--seconds", "60")).output
+        assert "tuner_locked': False" in str(await box.state())
+        assert "(for " in (await fault()).output
+        refused = await fault("tuner", "--latency-ms", "5")
+        assert (refused.exit_code, refused.output.splitlines()) == (
+            1,
+            ["the box refuses: latency_ms belongs to the fault slow; not to tuner"],
+        )
+        assert (await fault("--mend")).output.splitlines() == ["the box has no fault", "by the clock: away:86400:1"]
+    gone = await fault()
+    assert gone.exit_code == 1
+    assert "no box answers" in gone.output
+
+
+async def test_the_suite_leaves_junit_and_a_page_and_fails_with_the_words_of_its_tests(tmp_path: Path) -> None:
+    async with running_box() as box:
+        well = await run("suite.py", box.url, artifacts=tmp_path / "well")
+        assert (well.exit_code, well.marker) == (0, "SCRIPT_SUCCESS:true"), well.output
+        assert "7 passed" in well.output
+        await box.tell("/faults", fault="tuner")
+        broken = await run("suite.py", box.url, "--only", "tuner or volume", artifacts=tmp_path / "broken")
+        nothing = await run("suite.py", box.url, "--only", "no_such_test")
+    assert (broken.exit_code, broken.marker) == (1, "SCRIPT_SUCCESS:false")
+    assert "FAILED: test_the_tuner_has_a_lock: AssertionError: no signal" in broken.output
+    assert "FAILED: the suite holds no such test" in nothing.output
+    for folder, failures in (("well", "0"), ("broken", "1")):
+        [suite] = ElementTree.parse(tmp_path / folder / "junit.xml").getroot().iter("testsuite")
+        assert (suite.get("failures"), suite.get("errors")) == (failures, "0")
+        page = (tmp_path / folder / "report.html").read_text()
+        assert page.lstrip().startswith("<!DOCTYPE html>")
+        assert "test_the_tuner_has_a_lock" in page
 
 
 async def test_heat_fails_health() -> None:
@@ -163,6 +250,8 @@ async def test_a_box_that_is_gone_is_told_in_a_sentence(tmp_path: Path) -> None:
     async with running_box() as box:
         url = box.url
     scripts = ("health.py", "zap.py", "soak.py")
+    dns = await run("dns.py", url, "--lookups", "1")
+    assert "FAILED: 1 of 1 lookups of tv.lab: no answer (Connection refused)" in dns.output
     for script, ran in zip(
         scripts, await asyncio.gather(*(run(s, url, artifacts=tmp_path / s) for s in scripts)), strict=True
     ):
@@ -196,7 +285,10 @@ REFUSALS = [
     ("POST", "/key", '{"key": "SELF_DESTRUCT"}', 422, "invalid"),
     ("POST", "/power", "on", 400, "malformed"),
     ("POST", "/power", "[]", 400, "malformed"),
-    ("POST", "/fault", '{"latency_ms": -1}', 422, "invalid"),
+    ("POST", "/faults", '{"fault": "slow", "latency_ms": -1}', 422, "invalid"),
+    ("POST", "/faults", '{"fault": "fire"}', 422, "invalid"),
+    ("POST", "/faults", '{"fault": "tuner", "for": 5}', 422, "invalid"),
+    ("DELETE", "/faults/fire", "", 404, "not_found"),
     ("POST", "/power", " " * 5000, 413, "too_large"),
     ("GET", "/nowhere", "", 404, "not_found"),
     ("PUT", "/state", "", 405, "method_not_allowed"),
@@ -214,7 +306,7 @@ async def test_every_refusal_is_json_with_a_reason() -> None:
 
 async def test_sigterm_stops_at_once_even_with_a_slow_answer_under_way() -> None:
     async with running_box("--verbose") as box:
-        await box.tell("/fault", latency_ms=60_000)
+        await box.tell("/faults", fault="slow", latency_ms=60_000)
         reader, writer = await asyncio.open_connection("127.0.0.1", int(box.url.rpartition(":")[2]))
         writer.write(b"GET /state HTTP/1.1\r\nHost: stb-1\r\n\r\n")
         # Connections are taken in order: when a later one has its answer, the slow one is under way.
@@ -227,7 +319,7 @@ async def test_sigterm_stops_at_once_even_with_a_slow_answer_under_way() -> None
         await writer.wait_closed()
     assert box.process.returncode == 0
     assert b" 200 " not in answer
-    assert "stb-1 POST /fault 200" in output.decode()
+    assert "stb-1 POST /faults 200" in output.decode()
     assert "stb-1 has stopped" in output.decode()
 
 
@@ -253,11 +345,14 @@ def fenced(language: str) -> list[str]:
 
 async def test_the_commands_of_the_readme_do_what_it_says(tmp_path: Path) -> None:
     lines = [line for block in fenced("sh") for line in block.splitlines()]
-    scripts = [shlex.split(line)[1:] for line in lines if line.startswith("python3 examples/scripts/")]
-    assert [Path(path).name for path, *_ in scripts] == ["health.py", "zap.py", "soak.py", "health.py"]
+    scripts = [shlex.split(line)[1:] for line in lines if " examples/scripts/" in line]
+    assert [Path(path).name for path, *_ in scripts] == [
+        *("health.py", "zap.py", "soak.py", "dns.py", "suite.py", "health.py")
+    ]
     async with running_box() as box:
         for path, *options in scripts:
-            given = [{"http://127.0.0.1:9301": box.url, "10": "0.5"}.get(option, option) for option in options]
+            here = {"http://127.0.0.1:9301": box.url, "127.0.0.1:9301": box.url.removeprefix("http://"), "10": "0.5"}
+            given = [here.get(option, option) for option in options]
             ran = await run(Path(path).name, "", *given[1:])
             assert (ran.exit_code, ran.marker) == (0, "SCRIPT_SUCCESS:true"), (path, ran.output)
 
