@@ -23,6 +23,7 @@ from libs.contracts import (
     Fence,
     Lock,
     Message,
+    Notice,
     Resend,
     Sync,
     Trigger,
@@ -122,7 +123,7 @@ class Intake:
         return self._runner.request(message)
 
     def _told(self, message: Message) -> tuple[Todo, ...]:
-        if not isinstance(message, Fence | Cancel | Void | Lock | Unlock | Sync | Clock | Resend):
+        if not isinstance(message, Fence | Cancel | Void | Lock | Unlock | Sync | Clock | Resend | Notice):
             raise ContractError(f"{message.type} is no command")
         self._refuse_strangers(message.host)
         return self._runner.tell(message)

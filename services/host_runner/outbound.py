@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from libs.chassis.amqp.publisher import Publisher
 from libs.chassis.backoff import delays
 from libs.chassis.logs import get_logger
 from libs.chassis.metrics import gauge
-from libs.contracts import DeviceInfo, Envelope, HostHeartbeat, HostHello, ScriptInfo, encode
+from libs.contracts import DeviceInfo, DeviceState, Envelope, HostHeartbeat, HostHello, ScriptInfo, encode
 from services.host_runner.concurrency import either, pause
 from services.host_runner.core.facts import device_state
 from services.host_runner.journal import APP_ID
@@ -25,6 +26,8 @@ from services.host_runner.runner import Runner
 BATCH = 500
 CONFIRM_SECONDS = 10.0
 CLOCK_EVERY = timedelta(seconds=60)
+BETWEEN_HEARTBEATS_SECONDS = 1.0
+"""However often the devices change, no host says so more often."""
 
 UNSENT = gauge("host_unsent_events", "Events that the broker has not confirmed")
 
@@ -102,10 +105,24 @@ class Outbound:
                 await pause(next(pauses), stopping)
 
     async def heartbeats(self, publisher: Publisher, stopping: asyncio.Event) -> None:
-        """Say that the host lives, every so many seconds."""
+        """Say that the host lives, every so many seconds, and within a second what else its devices do now."""
+        loop, moved = asyncio.get_running_loop(), self._runner.has_moved
+        due_at = loop.time()
+        said: tuple[DeviceState, ...] | None = None
         while not stopping.is_set():
-            await publisher.publish([self._heartbeat()], within=self._heartbeat_seconds)
-            await pause(self._heartbeat_seconds, stopping)
+            moved.clear()
+            is_due, states = loop.time() >= due_at, self._states()
+            if is_due or states != said:
+                # Only the regular ones ask for the time: a busy host would ask for it with each of its runs.
+                beat = self._heartbeat(states, may_ask=is_due)
+                receipts = await publisher.publish([beat], within=self._heartbeat_seconds)
+                said = states if receipts == [Receipt.CONFIRMED] else None
+                if is_due:
+                    due_at = loop.time() + self._heartbeat_seconds
+                await pause(min(BETWEEN_HEARTBEATS_SECONDS, self._heartbeat_seconds), stopping)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(due_at - loop.time(), 0.0)):
+                    await either(moved, stopping)
 
     def _hello(self) -> Outgoing:
         runner, now = self._runner, self._runner.now()
@@ -123,10 +140,12 @@ class Outbound:
         )
         return _outgoing(encode(hello, message_id=f"hello:{self._new_id()}", at=now, app_id=APP_ID))
 
-    def _heartbeat(self) -> Outgoing:
+    def _states(self) -> tuple[DeviceState, ...]:
+        return tuple(device_state(self._runner.host, device.device_id) for device in self._devices)
+
+    def _heartbeat(self, states: tuple[DeviceState, ...], *, may_ask: bool) -> Outgoing:
         runner, now = self._runner, self._runner.now()
-        host = runner.host
-        wants_clock = (
+        wants_clock = may_ask and (
             runner.readings.are_few
             or self._clock_asked_at is None
             or not timedelta() <= now - self._clock_asked_at < CLOCK_EVERY
@@ -138,9 +157,9 @@ class Outbound:
             journal_id=runner.identity.journal_id,
             runner_id=runner.identity.runner_id,
             host_sent_at=now,
-            clock_offset_seconds=host.clock_offset_seconds,
+            clock_offset_seconds=runner.host.clock_offset_seconds,
             wants_clock=wants_clock,
-            devices=tuple(device_state(host, device.device_id) for device in self._devices),
+            devices=states,
             unsent_events=runner.journal.count_unsent(),
         )
         envelope = encode(heartbeat, message_id=f"heartbeat:{self._new_id()}", at=now, app_id=APP_ID)

@@ -38,7 +38,7 @@ from services.host_runner.core.vocabulary import (
 from services.host_runner.deployments_log import DeploymentsLog
 from services.host_runner.journal import Journal, Saying
 
-REPORTS = counter("host_reports", "What became of runs on this host", ["word"])
+REPORTS = counter("host_reports", "What this host said about runs, by event", ["event"])
 RUNNING = gauge("host_running", "Scripts that run on this host")
 PENDING = gauge("host_pending", "Runs that wait in a slot on this host")
 OFFSET = gauge("host_clock_offset_seconds", "What to add to the host's clock for database time")

@@ -53,8 +53,16 @@ def _connected(scheme: str, path: str, host: str | None, port: int | None) -> so
             raise ConnectionRefusedError(f"no container engine is named by DOCKER_HOST ({scheme or 'not set'})")
 
 
-NEEDS = (Need("containers", "a container engine that answers on DOCKER_HOST", container_engine_answers),)
+NEEDS = (
+    Need("containers", "a container engine that answers on DOCKER_HOST", container_engine_answers),
+    Need("root", "root, who alone can make a file another's", lambda: os.geteuid() == 0),
+)
 _not_run: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for need in NEEDS:
+        config.addinivalue_line("markers", f"{need.marker}: needs {need.words}")
 
 
 @pytest.hookimpl(trylast=True)  # what -k and -m have left out is not missing

@@ -12,6 +12,7 @@ from typing import assert_never
 from uuid import UUID
 
 from libs.contracts import SENTENCES, Cancel, CommandResult, OnDeviceBusy, Reason, Void
+from services.host_runner.core.holders import filled_by, held_by, locked_by, wanted_by
 from services.host_runner.core.host import DeviceLock, Host, Run
 from services.host_runner.core.orders import obey
 from services.host_runner.core.vocabulary import (
@@ -106,12 +107,15 @@ def _obstacle(host: Host, run: Run) -> Skipped | None:
     """What keeps the run, which is not its own deployment's turn to wait, from starting at once."""
     lock = host.lock_of(run.device)
     if lock is not None:
-        return Skipped(Reason.DEVICE_LOCKED, f"{SENTENCES[Reason.DEVICE_LOCKED]}: {lock.owner}, {lock.reason}")
-    before = host.on_device(run.device) or next(iter(host.waiting_for(run.device)), None)
-    if before is not None:
-        return Skipped(Reason.DEVICE_BUSY, f"{SENTENCES[Reason.DEVICE_BUSY]}: {before.trigger.deployment_name}")
+        return Skipped(Reason.DEVICE_LOCKED, locked_by(lock))
+    holder = host.on_device(run.device)
+    if holder is not None:
+        return Skipped(Reason.DEVICE_BUSY, held_by(holder))
+    waiting = host.waiting_for(run.device)
+    if waiting:
+        return Skipped(Reason.DEVICE_BUSY, wanted_by(waiting[0]))
     if host.is_full():
-        return Skipped(Reason.HOST_BUSY, SENTENCES[Reason.HOST_BUSY])
+        return Skipped(Reason.HOST_BUSY, filled_by(host.running.values(), host.max_parallel))
     return None
 
 

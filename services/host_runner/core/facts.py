@@ -144,6 +144,11 @@ def device_state(host: Host, device: str) -> DeviceState:
     return DeviceState(device_id=device, status="waiting" if waiting else "free", pending=waiting)
 
 
+def has_moved(before: Host, after: Host) -> bool:
+    """Whether a device may do something else now than before: cheap, and true rather once too often."""
+    return before.running is not after.running or before.pending is not after.pending or before.locks is not after.locks
+
+
 def lock_changes(before: Host, after: Host) -> tuple[DeviceState, ...]:
     """The devices whose lock came or went. What runs on them the centre knows from the executions themselves."""
     if before.locks is after.locks:

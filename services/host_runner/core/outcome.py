@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -71,7 +72,7 @@ def judge(ending: Ending, limits: Limits) -> Outcome:
         status=status,
         completed_at=ending.ended_at,
         reason=reason,
-        message=ending.error if reason is None else _sentence(reason, ending, limits),
+        message=". ".join(part for part in (_sentence(reason, ending, limits), *_remarks(ending)) if part) or None,
         # Nobody let a cancelled run come to a verdict.
         success=None if status is ExecutionStatus.CANCELLED else reason is None,
         exit_code=ending.code,
@@ -112,8 +113,19 @@ def _own_reason(ending: Ending) -> Reason | None:
             return None if ending.code == 0 else Reason.EXIT_CODE
 
 
-def _sentence(reason: Reason, ending: Ending, limits: Limits) -> str:
-    sentence = SENTENCES[reason]
+def _remarks(ending: Ending) -> Iterator[str]:
+    """What a person should know of the run besides how it ended."""
+    if ending.error and ending.outcome is not How.SPAWN_FAILED:
+        yield ending.error
+    elif ending.dropped_bytes:
+        yield f"Its output was capped: only the first {ending.output_bytes} bytes are kept"
+    if ending.leftovers:
+        processes = "A process" if ending.leftovers == 1 else f"{ending.leftovers} processes"
+        yield f"{processes} that it had left behind had to be ended"
+
+
+def _sentence(reason: Reason | None, ending: Ending, limits: Limits) -> str:
+    sentence = "" if reason is None else SENTENCES[reason]
     match reason:
         case Reason.TIMED_OUT:
             sentence = f"Stopped after {limits.timeout_seconds:g} s, its time limit"
@@ -122,7 +134,7 @@ def _sentence(reason: Reason, ending: Ending, limits: Limits) -> str:
         case Reason.INTERRUPTED if ending.cause is Cause.TERMINATED:
             sentence = "Stopped because the host was shutting down"
         case Reason.SPAWN_FAILED if ending.error:
-            return f"The script could not be started: {ending.error}"
+            sentence = f"The script could not be started: {ending.error}"
         case Reason.SIGNALLED:
             words = SIGNALS_IN_WORDS.get(ending.signal or "")
             sentence = f"Ended by signal {ending.signal}" + (f" ({words})" if words else "")
@@ -133,4 +145,4 @@ def _sentence(reason: Reason, ending: Ending, limits: Limits) -> str:
             sentence = f"{sentence} and ended with exit code {ending.code}"
         case _:
             pass
-    return f"{sentence}. {ending.error}" if ending.error else sentence
+    return sentence
