@@ -8,6 +8,7 @@ from cli.commands import deployments, executions, hosts, scripts
 from cli.commands.next import next_fires
 from cli.commands.status import status
 from cli.commands.up import up
+from cli.commands.why import why
 from cli.options import ApiUrlOption, Given, HomeOption, JsonOption
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ def common(
 app.command()(up)
 app.command()(status)
 app.command("next")(next_fires)
+app.command()(why)
 app.add_typer(deployments.app, name="deployments")
 app.add_typer(executions.app, name="executions")
 app.add_typer(hosts.app, name="hosts")

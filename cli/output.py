@@ -123,6 +123,11 @@ class Output:
             rows = [{"field": name, "value": value} for name, value in item.items()]
             self._rows(rows, (Column("field"), Column("value")))
 
+    def line(self, text: str) -> None:
+        """A sentence that is itself the answer, or a heading of it."""
+        if not self.as_json:
+            sys.stdout.write(f"{plain(text)}\n")
+
     def note(self, line: str) -> None:
         """A line for people besides the answer; on standard error, so that a pipe gets the answer alone."""
         if not self.as_json:

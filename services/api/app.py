@@ -19,7 +19,7 @@ from services.api.body_limit import BodyLimit
 from services.api.database import Database
 from services.api.log_store import LogStore
 from services.api.request_metrics import RequestMetrics
-from services.api.routes import cron, deployments, executions, health, hosts, logs
+from services.api.routes import cron, deployments, executions, health, hosts, logs, why
 from services.api.routes.workroom import Workroom
 from services.api.settings import Settings
 from services.api.shapes.problem import MEDIA_TYPE, Problem
@@ -90,7 +90,7 @@ def create_app(
     app.state.authenticator = Authenticator(database, time.monotonic)
     problems.install(app)
     api = APIRouter(prefix=PREFIX, responses=_PROBLEMS)
-    for part in (deployments, executions, logs, hosts, cron):
+    for part in (deployments, executions, logs, hosts, cron, why):
         api.include_router(part.router)
     app.include_router(api)
     app.include_router(health.router)
