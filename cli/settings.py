@@ -27,7 +27,10 @@ class Settings(ServiceSettings):
     )
     amqp_url: SecretStr | None = Field(default=None, description="a RabbitMQ for `rigbeat up`")
     scripts_dir: Path | None = Field(default=None, description="the scripts of the host that `rigbeat up` runs")
-    deployments_log: Path = Path("/tmp/deployments.log")  # noqa: S108 - where people of the lab look for it
+    deployments_log: Path = Field(
+        default=Path("/tmp/deployments.log"),  # noqa: S108 - where people of the lab look for it
+        description="the deployments log of the host that `rigbeat up` runs",
+    )
 
 
 def base_environment() -> dict[str, str]:

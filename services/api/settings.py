@@ -13,7 +13,7 @@ class Settings(ServiceSettings):
     database_url: SecretStr = Field(description="postgresql://rigbeat_api:…@host/database")
     ingest_database_url: SecretStr = Field(description="postgresql://rigbeat_ingest:…@host/database")
     amqp_url: SecretStr = Field(description="amqp://user:…@host/vhost")
-    http_host: str = "127.0.0.1"
+    http_host: str = Field(default="127.0.0.1", description="the address that is listened on")
     http_port: int = Field(default=8080, ge=0, le=65535, description="a port; 0 takes a free one")
     artifacts_url: str = Field(
         default="file:///var/lib/rigbeat/artifacts",

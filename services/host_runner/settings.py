@@ -26,18 +26,33 @@ class Settings(ServiceSettings):
     token: Annotated[SecretStr, Field(description="the host's own token, shown once when it was enrolled")]
     scripts_dir: Annotated[Path, Field(description="the folder that holds the scripts")]
     state_dir: Annotated[Path, Field(description="a folder of this runner alone, on a disk that keeps its data")]
-    deployments_log: Path = Path("/tmp/deployments.log")  # noqa: S108 # where people of the lab look for it
+    deployments_log: Annotated[Path, Field(description="the file of the deployments log")] = Path(
+        "/tmp/deployments.log"  # noqa: S108 # where people of the lab look for it
+    )
     devices: Annotated[
         tuple[DeviceInfo, ...], Field(description='[{"device_id": "stb-1", "model": "…", "labels": {}}]')
     ] = ()
-    python: Annotated[str, StringConstraints(min_length=1)] = sys.executable
+    python: Annotated[str, StringConstraints(min_length=1), Field(description="the Python that runs .py scripts")] = (
+        sys.executable
+    )
     script_path: Annotated[str, Field(default_factory=_own_path, description="what scripts find in PATH")]
-    max_output_bytes: Annotated[int, Field(ge=1024)] = 256 << 20
-    heartbeat_seconds: Annotated[float, Field(gt=0, le=25)] = 10.0
-    http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
-    max_parallel: Annotated[int | None, Field(ge=1)] = None
-    grace_seconds: Annotated[float, Field(ge=0)] = 10.0
-    keep_files_seconds: Annotated[float, Field(ge=0)] = 7 * 86400.0
+    max_output_bytes: Annotated[
+        int,
+        Field(ge=1024, description="bytes of output that are kept of one execution; the rest is cut off with a mark"),
+    ] = 256 << 20
+    heartbeat_seconds: Annotated[float, Field(gt=0, le=25, description="pause between two heartbeats, in seconds")] = (
+        10.0
+    )
+    http_port: Annotated[
+        int, Field(ge=0, le=65535, description="port of /livez, /readyz, /metrics; 0 takes a free one")
+    ] = 8080
+    max_parallel: Annotated[
+        int | None, Field(ge=1, description="scripts that may run at once; as many as there are devices unless given")
+    ] = None
+    grace_seconds: Annotated[float, Field(ge=0, description="seconds between TERM and KILL")] = 10.0
+    keep_files_seconds: Annotated[
+        float, Field(ge=0, description="how long files of ended executions stay on the host, in seconds")
+    ] = 7 * 86400.0
 
     @property
     def journal_path(self) -> Path:

@@ -13,7 +13,7 @@ class Settings(ServiceSettings):
     database_url: SecretStr = Field(description="postgresql://rigbeat_scheduler:…@host/database")
     amqp_url: SecretStr = Field(description="amqp://user:…@host/vhost")
     http_port: int = Field(default=9101, ge=0, le=65535, description="port of /livez, /readyz, /metrics")
-    http_host: str = "127.0.0.1"
+    http_host: str = Field(default="127.0.0.1", description="the address that is listened on")
     claim_batch: int = Field(default=1000, ge=1, le=5000, description="deployments a transaction")
     publish_batch: int = Field(default=1000, ge=1, le=5000, description="messages that are confirmed together")
     confirm_seconds: float = Field(default=5, gt=0, lt=15, description="how long a batch waits for its confirms")
