@@ -6,12 +6,15 @@ A skip is easily overlooked; this is not. `CI=true` (as `.ci/run` sets) turns th
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import pytest
+
+from libs.stack.process import run
 
 _ANSWER_SECONDS = 5.0
 
@@ -53,8 +56,19 @@ def _connected(scheme: str, path: str, host: str | None, port: int | None) -> so
             raise ConnectionRefusedError(f"no container engine is named by DOCKER_HOST ({scheme or 'not set'})")
 
 
+def may_mount() -> bool:
+    """Whether a file system can be mounted where nobody else sees it."""
+    unshare, mount = shutil.which("unshare"), shutil.which("mount")
+    if os.geteuid() != 0 or unshare is None or mount is None:
+        return False
+    command = [unshare, "--mount", mount, "-t", "tmpfs", "-o", "size=1m", "none", "/mnt"]
+    return run(command, within=_ANSWER_SECONDS).code == 0
+
+
 NEEDS = (
     Need("containers", "a container engine that answers on DOCKER_HOST", container_engine_answers),
+    Need("curl", "curl, as the docs' examples use it", lambda: shutil.which("curl") is not None),
+    Need("mounts", "root who may mount a small disk in a namespace of its own", may_mount),
     Need("root", "root, who alone can make a file another's", lambda: os.geteuid() == 0),
 )
 _not_run: pytest.StashKey[list[str]] = pytest.StashKey()

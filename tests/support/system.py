@@ -182,7 +182,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The running system."""
     home = tmp_path_factory.mktemp("system") / "home"
     scripts = home.parent / "scripts"
-    shutil.copytree(ROOT / "examples" / "scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (scripts, scripts.with_name("suite")):
+        shutil.copytree(ROOT / "examples" / folder.name, folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "tests" / "support" / "scripts" / "gated.py", scripts)
     child, url = start_up(home, scripts)
     try:
