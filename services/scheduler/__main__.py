@@ -14,6 +14,7 @@ from services.scheduler.claim import Claimer
 from services.scheduler.drain import Drain
 from services.scheduler.settings import Settings
 from services.scheduler.sweep import Sweeper
+from services.scheduler.watch import Watch
 
 
 async def build(settings: Settings) -> Sequence[Part]:
@@ -36,6 +37,7 @@ async def build(settings: Settings) -> Sequence[Part]:
         ),
         Claimer(pool, batch=settings.claim_batch, wake=due),
         Sweeper(pool, settings, wake_outbox=outbox),
+        Watch(pool),
         Listener(
             url,
             {channels.DUE: lambda _: due.set(), channels.OUTBOX: lambda _: outbox.set()},

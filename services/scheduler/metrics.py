@@ -1,4 +1,4 @@
-"""What the scheduler measures."""
+"""What the scheduler measures. The names are a contract: docs/metrics.md."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from libs.chassis import metrics
 FIRES = metrics.counter("fires", "Nominal fires decided, by what became of them", ["outcome"])
 CLAIM_SECONDS = metrics.histogram("claim_seconds", "From the start of a claim to its commit")
 LATE_SECONDS = metrics.histogram("claim_late_seconds", "From a fire's nominal time to the decision")
-PUBLISHED = metrics.counter("published", "Messages handed to the broker, by what it said", ["receipt"])
-PUBLISH_SECONDS = metrics.histogram("publish_seconds", "From the first frame of a batch to its last confirm")
-PRESUMED = metrics.counter("presumed", "Endings that no host reported", ["reason"])
-REPUBLISHED = metrics.counter("republished", "Triggers sent again because their host did not take them")
+PUBLISHED = metrics.counter("outbox_messages", "Messages handed to the broker, by what it said", ["receipt"])
+PUBLISH_SECONDS = metrics.histogram("outbox_publish_seconds", "From the first frame of a batch to its last confirm")
+PRESUMED = metrics.counter("presumed_endings", "Endings that no host reported", ["reason"])
+REPUBLISHED = metrics.counter("republished_triggers", "Triggers sent again because their host did not take them")
+
+# How things stand, in the whole system (services/scheduler/watch.py).
+FIRING = metrics.gauge("firing", "1 while fires are decided, 0 while they are held back (rigbeat recover)")
+OUTBOX_WAITING = metrics.gauge("outbox_waiting", "Messages that the broker has not confirmed")
+OUTBOX_OLDEST_SECONDS = metrics.gauge("outbox_oldest_seconds", "Age of the oldest message that waits; 0 without one")
+OPEN = metrics.gauge("executions_open", "Executions that have not ended, by state", ["state"])
+HOSTS = metrics.gauge("hosts", "Hosts, by state", ["state"])
+DEAD_LETTERS_OPEN = metrics.gauge("dead_letters_open", "Dead letters that nobody has dealt with")
+WATCHED = metrics.gauge("watched_timestamp_seconds", "When the gauges of the whole system were last read (Unix time)")

@@ -108,3 +108,7 @@ CREATE TRIGGER forgotten AFTER DELETE ON ledger.change_feed
 REVOKE ALL ON FUNCTION ledger.heard_since(), ledger.remember_forgotten() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION ledger.heard_since() TO rigbeat_api, rigbeat_ingest, rigbeat_scheduler;
 GRANT SELECT ON ledger.feed_forgotten TO rigbeat_ingest;
+
+-- The schedulers count what is open for whoever watches.
+CREATE INDEX dead_letters_open ON ledger.dead_letters (id) WHERE state = 'open';
+GRANT SELECT ON ledger.dead_letters TO rigbeat_scheduler;
