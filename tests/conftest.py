@@ -4,6 +4,7 @@ pytest_plugins = (
     "tests.support.ledger",
     "tests.support.needs",
     "tests.support.scheduling",
+    "tests.support.seed",
     "tests.support.servers",
     "tests.support.api",
     "tests.support.system",

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import random
 
-import pytest
-
 from tests.e2e.lab import ENDED_WORDS, Lab
 from tests.support.checker import broken
 from tests.support.wait import until, until_after
@@ -57,9 +55,3 @@ def test_random_kills_under_load_break_no_invariant(lab: Lab, seed: int) -> None
     print(f"{triggered} runs by hand accepted; the ledger has {rows}")  # noqa: T201
     assert broken(lab.system, ids, lab.folder / "effects.log") == []
     assert sum(number for _, _, number in rows) >= triggered + ROUNDS
-
-
-@pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    given = request.config.getoption("--seed")
-    return int(given) if given is not None else random.SystemRandom().randrange(1_000_000)

@@ -173,10 +173,6 @@ def stop_up(child: Child) -> None:
                     process.kill()
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seed", default=None, help="the seed of a fault run (default: a new one, printed)")
-
-
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The running system."""
