@@ -19,6 +19,8 @@ from libs.schedule.clock_changes import clock_changes
 
 _AHEAD = timedelta(days=366 * 50)
 _MOST = 200
+# What only the API can say, of deployments on the same devices.
+_ONLY_WITH_TARGETS = {"runs_per_day": None, "conflicts": None}
 
 
 @command
@@ -52,7 +54,7 @@ def preview_of(expression: str, tz: str, count: int, now: datetime) -> dict[str,
         zone(tz)
     except CronError as error:
         said = {"field": error.field, "message": error.message, "hint": error.hint or None}
-        return {"valid": False, "error": said, "description": None, "next": [], "notes": []}
+        return {"valid": False, "error": said, "description": None, "next": [], "notes": []} | _ONLY_WITH_TARGETS
     fires = list(islice(occurrences(resolved, tz, now - timedelta(microseconds=1), now + _AHEAD), count))
     notes = clock_changes(resolved, tz, now, fires)
     if resolved != " ".join(expression.upper().split()):
@@ -63,7 +65,7 @@ def preview_of(expression: str, tz: str, count: int, now: datetime) -> dict[str,
         "description": describe(resolved, tz),
         "next": [rfc3339(at) for at in fires],
         "notes": notes,
-    }
+    } | _ONLY_WITH_TARGETS
 
 
 def _local(row: Mapping[str, Any], tz: str) -> str:

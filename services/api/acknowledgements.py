@@ -1,7 +1,7 @@
 """Waiting for a host to say that it applied a command.
 
 The ingest writes `applied_at` and notifies with the command's id; each web worker listens with one connection. A
-notification that was lost costs the full wait, never a wrong answer: at its end the row itself is read.
+notification that was lost costs the full wait, never a wrong answer: at its end the rows themselves are read.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 
 from libs.chassis.lifecycle import Part
 from services.api import problems
@@ -23,6 +23,7 @@ from services.api.routes import cron, deployments, executions, health, hosts, lo
 from services.api.routes.workroom import Workroom
 from services.api.settings import Settings
 from services.api.shapes.problem import MEDIA_TYPE, Problem
+from services.api.strict_json import unambiguous
 
 
 class Flag(Protocol):
@@ -89,7 +90,7 @@ def create_app(
     )
     app.state.authenticator = Authenticator(database, time.monotonic)
     problems.install(app)
-    api = APIRouter(prefix=PREFIX, responses=_PROBLEMS)
+    api = APIRouter(prefix=PREFIX, responses=_PROBLEMS, dependencies=[Depends(unambiguous)])
     for part in (deployments, executions, logs, hosts, cron, why):
         api.include_router(part.router)
     app.include_router(api)

@@ -1,22 +1,22 @@
 """Changes of a deployment: decided under its row lock, at the database's time, after the fires that were due before.
 
 One transaction each: lock, read the time, decide what is due by the old rules, write the change with a new version, its
-history, the fence for the host, the audit and the feed. So no edit swallows a fire and no fire overtakes an edit.
+history, the fence and the notice for the host, the audit and the feed. So no edit swallows a fire and no fire overtakes
+an edit. What was held back for catch-up ends here, and never reaches the host.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from asyncpg import UniqueViolationError
 
-from libs.contracts import DeploymentStatus, Fence, Reason
+from libs.contracts import Change, DeploymentStatus, Fence, Reason
 from libs.ledger import channels
-from libs.ledger.decisions import decide_due, note
+from libs.ledger.decisions import drop_held, note, tell_host
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection
 from libs.ledger.rows import DeploymentRow
@@ -24,7 +24,9 @@ from libs.ledger.statements import STATEMENTS
 from libs.schedule import resolve_hash
 from services.api.auth import Caller
 from services.api.core import edit
-from services.api.problems import ProblemError, invalid, not_found, unavailable
+from services.api.core.difference import difference, in_detail, in_words
+from services.api.held import Held, hold_at, require, wrong_state
+from services.api.problems import ProblemError, invalid
 from services.api.shapes.problem import FieldError, Kind
 from services.api.statements import SQL
 
@@ -34,26 +36,7 @@ _CHANGED_COLUMNS = (
     *("on_device_busy", "max_wait_seconds", "timeout_seconds", "silence_timeout_seconds", "counted_from"),
     *("next_fire_at", "next_due_at", "deleted_at"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A deployment whose row lock we hold, with all its due fires decided at `now`."""
-
-    record: Mapping[str, Any]
-    now: datetime
-    ledger_epoch: int
-    firing: bool
-
-    @property
-    def row(self) -> DeploymentRow:
-        """What the writing of decisions needs of it."""
-        return DeploymentRow.of(self.record)
-
-    @property
-    def status(self) -> DeploymentStatus:
-        """Where it stands."""
-        return DeploymentStatus(self.record["status"])
+_CHANGES = {"edit": Change.EDITED, "delete": Change.DELETED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,29 +45,6 @@ class Changed:
 
     record: Mapping[str, Any]
     fenced: bool
-
-
-async def hold(connection: Connection, deployment_id: UUID) -> Held:
-    """Lock the deployment and decide what is due. Raises `not-found`; `unavailable` while firing is held."""
-    record = await connection.fetchrow(SQL.deployment_locked, deployment_id)
-    if record is None:
-        raise not_found("deployment")
-    moment = await connection.fetchrow(STATEMENTS.ledger_now)
-    assert moment is not None
-    now: datetime = moment["now"]
-    due = record["next_due_at"]
-    if record["status"] == DeploymentStatus.ACTIVE and due is not None and due <= now:
-        if not moment["firing"]:
-            raise firing_is_held()
-        await decide_due(connection, [DeploymentRow.of(record)], now=now, ledger_epoch=moment["ledger_epoch"])
-        record = await connection.fetchrow(SQL.deployment_locked, deployment_id)
-        assert record is not None
-    return Held(dict(record), now, moment["ledger_epoch"], moment["firing"])
-
-
-def firing_is_held() -> ProblemError:
-    """After a restore nothing new is triggered for a while."""
-    return unavailable("Firing is held until the hosts are in step with the restored ledger")
 
 
 async def pause(
@@ -97,8 +57,8 @@ async def pause(
     fence: UUID,
 ) -> Changed:
     """Fire no more until resumed; what waits at the host is dropped."""
-    held = await _held(connection, deployment_id, if_match)
-    _require(held, DeploymentStatus.PAUSED)
+    held = await hold_at(connection, deployment_id, if_match)
+    require(held, DeploymentStatus.PAUSED)
     values = edit.paused(held.record, caller.name, reason)
     return await _write(connection, caller, held, "pause", values, reason=reason, fence=(fence, Reason.PAUSED))
 
@@ -107,8 +67,8 @@ async def resume(
     connection: Connection, caller: Caller, deployment_id: UUID, *, reason: str | None, if_match: str | None
 ) -> Changed:
     """Fire again from now on."""
-    held = await _held(connection, deployment_id, if_match)
-    _require(held, DeploymentStatus.ACTIVE)
+    held = await hold_at(connection, deployment_id, if_match)
+    require(held, DeploymentStatus.ACTIVE)
     end = held.record["end_date"]
     if end is not None and end <= held.now:
         raise ProblemError(Kind.WRONG_STATE, "Its end date has passed; set a later one first")
@@ -126,21 +86,27 @@ async def stop(
     fence: UUID,
 ) -> Changed:
     """End it for good; a running script may end by itself."""
-    held = await _held(connection, deployment_id, if_match)
-    _require(held, DeploymentStatus.STOPPED)
+    held = await hold_at(connection, deployment_id, if_match)
+    require(held, DeploymentStatus.STOPPED)
     values = edit.stopped(caller.name, reason)
     return await _write(connection, caller, held, "stop", values, reason=reason, fence=(fence, Reason.STOPPED))
 
 
 async def delete(
-    connection: Connection, caller: Caller, deployment_id: UUID, *, if_match: str | None, fence: UUID
+    connection: Connection,
+    caller: Caller,
+    deployment_id: UUID,
+    *,
+    reason: str | None,
+    if_match: str | None,
+    fence: UUID,
 ) -> Changed:
     """Stop it and take it out of the lists; its history stays. The second time does nothing."""
-    held = await _held(connection, deployment_id, if_match)
+    held = await hold_at(connection, deployment_id, if_match)
     if held.record["deleted_at"] is not None:
         return Changed(held.record, fenced=False)
-    values = edit.deleted(held.record, caller.name, None, held.now)
-    return await _write(connection, caller, held, "delete", values, fence=(fence, Reason.DELETED))
+    values = edit.deleted(held.record, caller.name, reason, held.now)
+    return await _write(connection, caller, held, "delete", values, reason=reason, fence=(fence, Reason.DELETED))
 
 
 async def patch(
@@ -153,9 +119,9 @@ async def patch(
     fence: UUID,
 ) -> Changed:
     """Edit it. Raises `invalid-input` for what does not fit together, `limit-reached` below what already counts."""
-    held = await _held(connection, deployment_id, if_match)
+    held = await hold_at(connection, deployment_id, if_match)
     if held.record["deleted_at"] is not None or not edit.may_become(held.status, DeploymentStatus.STOPPED):
-        raise _wrong_state(held, "edited")
+        raise wrong_state(held, "edited")
     merged = {**held.record, **given}
     if "cron_expression" in given:
         given["cron_expression"] = resolve_hash(given["cron_expression"], f"{merged['team_id']}/{merged['name']}")
@@ -167,43 +133,30 @@ async def patch(
     needs_fence = False
     if edit.lowers_limit(before, after):
         await _refuse_below_what_counts(connection, held, after)
-        # Only a limit that what is under way could pass takes the queued run from the host.
-        under_way = await connection.fetchval(SQL.under_way, held.record["id"])
-        needs_fence = held.record["execution_count"] + under_way > after
+        # Only a limit that what is under way could pass takes anything away: first what was never sent, then, from the
+        # host, the queued run.
+        if await _may_count(connection, held) > after:
+            await drop_held(connection, [deployment_id], Reason.LIMIT_REACHED, held.now)
+            needs_fence = await _may_count(connection, held) > after
     values = edit.edited(held.record, given, caller.name, held.now)
     if not values:
         return Changed(held.record, fenced=False)
-    detail = {name: str(value) if value is not None else None for name, value in given.items()}
+    changes = difference(held.record, values, given.keys() & values.keys())
     return await _write(
         connection,
         caller,
         held,
         "edit",
         values,
-        detail=detail,
+        detail=in_detail(changes),
+        message=in_words(changes),
         fence=(fence, Reason.LIMIT_REACHED) if needs_fence else None,
     )
 
 
-async def _held(connection: Connection, deployment_id: UUID, if_match: str | None) -> Held:
-    held = await hold(connection, deployment_id)
-    tags = [tag.strip().removeprefix("W/") for tag in if_match.split(",")] if if_match is not None else []
-    if tags and "*" not in tags and f'"{held.record["version"]}"' not in tags:
-        raise ProblemError(
-            Kind.STALE_VERSION,
-            f"The deployment is at version {held.record['version']}; load it again and repeat the edit",
-        )
-    return held
-
-
-def _require(held: Held, wanted: DeploymentStatus) -> None:
-    if held.record["deleted_at"] is not None or not edit.may_become(held.status, wanted):
-        raise _wrong_state(held, str(wanted))
-
-
-def _wrong_state(held: Held, wanted: str) -> ProblemError:
-    standing = "deleted" if held.record["deleted_at"] is not None else str(held.status)
-    return ProblemError(Kind.WRONG_STATE, f"The deployment is {standing}; it cannot become {wanted}")
+async def _may_count(connection: Connection, held: Held) -> int:
+    under_way: int = await connection.fetchval(SQL.under_way, held.record["id"])
+    return under_way + int(held.record["execution_count"])
 
 
 async def _refuse_below_what_counts(connection: Connection, held: Held, limit: int) -> None:
@@ -232,6 +185,7 @@ async def _write(
     *,
     reason: str | None = None,
     detail: Mapping[str, Any] | None = None,
+    message: str | None = None,
     fence: tuple[UUID, Reason] | None = None,
 ) -> Changed:
     merged = {**held.record, **values}
@@ -245,21 +199,33 @@ async def _write(
     assert record is not None
     await connection.execute(STATEMENTS.insert_versions, [record["id"]])
     if fence is not None:
-        command_id, why = fence
-        command = Fence(
-            command_id=command_id,
-            host=record["host_name"],
-            deployment_id=record["id"],
-            deployment_name=record["name"],
-            ledger_epoch=held.ledger_epoch,
-            version=record["version"],
-            reason=why,
-        )
-        await enclose(connection, [Parcel(record["team_id"], command)])
-    told: dict[str, Any] = {"version": record["version"], **(detail or {})} | ({"reason": reason} if reason else {})
+        await _fence(connection, held, dict(record), *fence)
+    row, status = DeploymentRow.of(record), DeploymentStatus(record["status"])
+    notices = [(row, _CHANGES.get(action, Change.STATUS), status, message or reason or "", caller.name)]
+    if action == "edit" and status is not held.status:  # its new limit was reached already
+        notices.append((row, Change.STATUS, status, record["status_reason"] or "", caller.name))
+    await tell_host(connection, notices, now=held.now)
+    told = {"version": record["version"]} | ({"changes": detail} if detail else {})
+    told |= {"reason": reason} if reason else {}
     await connection.execute(
         STATEMENTS.audit, held.now, record["team_id"], caller.name, action, f"deployment/{record['id']}", told
     )
     await note(connection, [(record["team_id"], "deployment", str(record["id"]))])
     await connection.execute(STATEMENTS.notify, channels.DUE, "")
     return Changed(dict(record), fenced=fence is not None and bool(held.record["host_online"]))
+
+
+async def _fence(
+    connection: Connection, held: Held, record: Mapping[str, Any], command_id: UUID, reason: Reason
+) -> None:
+    await drop_held(connection, [record["id"]], reason, held.now)
+    command = Fence(
+        command_id=command_id,
+        host=record["host_name"],
+        deployment_id=record["id"],
+        deployment_name=record["name"],
+        ledger_epoch=held.ledger_epoch,
+        version=record["version"],
+        reason=reason,
+    )
+    await enclose(connection, [Parcel(record["team_id"], command)])

@@ -1,4 +1,4 @@
-"""Making deployments: one for each target, all or none."""
+"""Making deployments: one for each target, all or none; or a copy of one, whatever became of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from uuid import UUID
 
 import asyncpg
 
-from libs.contracts import manual_id
+from libs.contracts import Change, manual_id
 from libs.ledger import channels
-from libs.ledger.decisions import note
+from libs.ledger.decisions import note, tell_host
 from libs.ledger.pool import Connection
+from libs.ledger.rows import DeploymentRow
 from libs.ledger.statements import STATEMENTS
 from libs.schedule import resolve_hash
 from services.api.auth import Caller
 from services.api.core import edit, names
-from services.api.problems import invalid
+from services.api.core.difference import difference, in_detail
+from services.api.problems import invalid, not_found
+from services.api.shapes.copy import COPIED, DeploymentCopy
 from services.api.shapes.deployment import NewDeployment, Target
 from services.api.shapes.problem import FieldError
 from services.api.statements import SQL
@@ -29,6 +32,32 @@ _SHOWN = 10
 
 async def create(connection: Connection, caller: Caller, wanted: NewDeployment) -> list[asyncpg.Record]:
     """The new rows, in the order of the targets. Raises `invalid-input` with every fault of every target."""
+    return await _create(connection, caller, wanted, caller.team_id)
+
+
+async def copy(
+    connection: Connection, caller: Caller, deployment_id: UUID, differing: DeploymentCopy
+) -> asyncpg.Record:
+    """A new deployment like this one, of the same team, but for what is given; it may be over or deleted.
+
+    It begins anew: nothing counted, active. Raises `not-found`, and `invalid-input` as `create` does: an end date that
+    has passed must be given anew.
+    """
+    source = await connection.fetchrow(SQL.deployment, deployment_id)
+    if source is None:
+        raise not_found("deployment")
+    (made,) = await _create(connection, caller, differing.of(dict(source)), source["team_id"], source=dict(source))
+    return made
+
+
+async def _create(
+    connection: Connection,
+    caller: Caller,
+    wanted: NewDeployment,
+    of_team: UUID | None,
+    *,
+    source: Mapping[str, Any] | None = None,
+) -> list[asyncpg.Record]:
     moment = await connection.fetchrow(STATEMENTS.ledger_now)
     assert moment is not None
     now: datetime = moment["now"]
@@ -42,31 +71,53 @@ async def create(connection: Connection, caller: Caller, wanted: NewDeployment) 
         for each in edit.date_faults(wanted.start_date, wanted.end_date, now)
     ]
     for path, target in places:
-        faults += _place_faults(path, target, wanted.script_name, hosts.get(target.host_name))
+        faults += place_faults(path, target, wanted.script_name, hosts.get(target.host_name), of_team)
     if faults:
         raise invalid(faults)
     made: list[asyncpg.Record] = []
     taken: dict[UUID, set[str]] = {}
     for _, target in places:
         # An operator may have no team: then the host's own is meant.
-        team: UUID = caller.team_id or hosts[target.host_name]["team_id"]
+        team: UUID = of_team or hosts[target.host_name]["team_id"]
         if team not in taken:
             base = wanted.name or names.default_name(wanted.script_name, now)
             taken[team] = {record["name"] for record in await connection.fetch(SQL.names_taken, team, base)}
         made.append(await _insert(connection, caller, wanted, target, team, now, first=not made, taken=taken[team]))
     await connection.execute(STATEMENTS.insert_versions, [record["id"] for record in made])
     for record in made:
-        told = {"name": record["name"], "cron_expression": record["cron_expression"], "timezone": record["timezone"]}
         await connection.execute(
-            STATEMENTS.audit, now, record["team_id"], caller.name, "create", f"deployment/{record['id']}", told
+            STATEMENTS.audit,
+            now,
+            record["team_id"],
+            caller.name,
+            "create" if source is None else "copy",
+            f"deployment/{record['id']}",
+            _told(dict(record), source),
         )
+    message = f"copied from {source['name']}" if source is not None else ""
+    rows = [DeploymentRow.of(record) for record in made]
+    await tell_host(connection, [(row, Change.CREATED, row.status, message, caller.name) for row in rows], now=now)
     await note(connection, [(record["team_id"], "deployment", str(record["id"])) for record in made])
     await connection.execute(STATEMENTS.notify, channels.DUE, "")
     return made
 
 
-def _place_faults(path: str, target: Target, script: str, host: Mapping[str, Any] | None) -> Iterator[FieldError]:
-    if host is None or host["revoked_at"] is not None:
+def _told(record: Mapping[str, Any], source: Mapping[str, Any] | None) -> dict[str, Any]:
+    shown = ("name", "host_name", "device_id", "script_name", "cron_expression", "timezone")
+    told: dict[str, Any] = {name: record[name] for name in shown}
+    if source is not None:
+        told["copied_from"] = str(source["id"])
+        told["changes"] = in_detail(difference(source, record, COPIED))
+    return told
+
+
+def place_faults(
+    path: str, target: Target, script: str | None, host: Mapping[str, Any] | None, team: UUID | None
+) -> Iterator[FieldError]:
+    """What is wrong with running `script` there for this team (None: the host's own); `host` as the ledger knows it."""
+    # An operator sees every host; a deployment still goes only where its team may go.
+    usable = host is not None and (team is None or team == host["team_id"] or team in host["shared_teams"])
+    if host is None or host["revoked_at"] is not None or not usable:
         yield FieldError(
             field=f"{path}host_name",
             message=f"There is no host {target.host_name}",
@@ -79,7 +130,7 @@ def _place_faults(path: str, target: Target, script: str, host: Mapping[str, Any
             message=f"{target.host_name} has no device {target.device_id}",
             hint=_one_of(target.device_id, host["devices"], "It has not reported any device yet."),
         )
-    if host["scripts"] and script not in host["scripts"]:
+    if script is not None and host["scripts"] and script not in host["scripts"]:
         yield FieldError(
             field="script_name",
             message=f"{target.host_name} has no script {script}",

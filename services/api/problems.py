@@ -19,7 +19,7 @@ from services.api.shapes.problem import MEDIA_TYPE, STATUSES, TITLES, FieldError
 RETRY_AFTER_SECONDS = 2
 
 _SCHEDULING_FIELDS = sorted({*NewDeployment.model_fields, *DeploymentPatch.model_fields})
-_ONLY_BY_COPY = "Host and device of a deployment cannot be edited: create another one there."
+_ONLY_BY_COPY = "Host and device of a deployment cannot be edited: copy it with POST /deployments/{id}/copy."
 _ELSEWHERE = {
     "host_name": _ONLY_BY_COPY,
     "device_id": _ONLY_BY_COPY,
@@ -87,16 +87,34 @@ def install(app: FastAPI) -> None:
     app.exception_handler(Exception)(_answering(_of_bug))
 
 
+REFUSALS = (ProblemError, *DATABASE_AWAY, *CONTENDED)
+"""What keeps one change of several from being made."""
+
+
+def problem_of(error: Exception) -> Problem:
+    """One of `REFUSALS` as it is told inside of an answer. Raises the error itself when it is a bug of ours."""
+    if isinstance(error, ProblemError):
+        return _body(error)
+    if isinstance(error, CONTENDED):
+        return _body(_contended())
+    if isinstance(error, ValueError):
+        raise error
+    return _body(_without_database())
+
+
 def response_of(problem: ProblemError) -> Response:
     """The answer to a refusal."""
-    body = Problem(
+    return Response(_body(problem).model_dump_json(), problem.status, problem.headers, MEDIA_TYPE)
+
+
+def _body(problem: ProblemError) -> Problem:
+    return Problem(
         type=f"/problems/{problem.kind}",
         title=TITLES[problem.kind],
         status=problem.status,
         detail=problem.detail,
         errors=problem.errors,
     )
-    return Response(body.model_dump_json(), problem.status, problem.headers, MEDIA_TYPE)
 
 
 def _answering(
@@ -166,10 +184,18 @@ def _instead(location: Sequence[str | int]) -> str:
 def _of_database(request: Request, error: Exception) -> ProblemError:
     if isinstance(error, ValueError):  # asyncpg's own InterfaceError for an argument of a wrong type: a bug of ours
         return _of_bug(request, error)
+    return _without_database()
+
+
+def _without_database() -> ProblemError:
     return unavailable("The database is away; try again, and look whether the change was made")
 
 
 def _of_contention(_request: Request, _error: Exception) -> ProblemError:
+    return _contended()
+
+
+def _contended() -> ProblemError:
     return unavailable("Others change the same things right now; nothing was changed")
 
 

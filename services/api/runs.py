@@ -8,26 +8,35 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from libs.contracts import ENDED, Cancel, CatchUp, DeploymentStatus, ExecutionStatus, manual_id
-from libs.ledger import decisions
+from libs.contracts import ENDED, SENTENCES, Cancel, CatchUp, DeploymentStatus, ExecutionStatus, Reason, manual_id
+from libs.ledger import channels, decisions
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection
 from libs.ledger.statements import STATEMENTS
 from libs.schedule.plan import ON_TIME_SECONDS
 from services.api.auth import Caller
-from services.api.changes import firing_is_held, hold
 from services.api.core import edit
+from services.api.held import firing_is_held, hold_at, wrong_state
 from services.api.problems import ProblemError, not_found
 from services.api.shapes.problem import Kind
 from services.api.statements import SQL
 
 
-async def run_now(connection: Connection, caller: Caller, deployment_id: UUID) -> Mapping[str, Any]:
-    """A new execution, `triggered`; also of a paused deployment. 409 in a terminal status or at the limit."""
-    held = await hold(connection, deployment_id)
+async def run_now(
+    connection: Connection,
+    caller: Caller,
+    deployment_id: UUID,
+    *,
+    reason: str | None = None,
+    if_match: str | None = None,
+) -> Mapping[str, Any]:
+    """A new execution, `triggered`; also of a paused deployment. 409 in a terminal status or at the limit.
+
+    `reason` is kept in the audit.
+    """
+    held = await hold_at(connection, deployment_id, if_match)
     if held.record["deleted_at"] is not None or not edit.may_become(held.status, DeploymentStatus.STOPPED):
-        standing = "deleted" if held.record["deleted_at"] is not None else held.status
-        raise ProblemError(Kind.WRONG_STATE, f"The deployment is {standing}; it does not run any more")
+        raise wrong_state(held, "run")
     if not held.firing:
         raise firing_is_held()
     row = held.row
@@ -56,7 +65,7 @@ async def run_now(connection: Connection, caller: Caller, deployment_id: UUID) -
         caller.name,
         "run",
         f"deployment/{row.id}",
-        {"execution_id": str(execution_id)},
+        {"execution_id": str(execution_id)} | ({"reason": reason} if reason else {}),
     )
     record = await connection.fetchrow(SQL.execution, execution_id)
     assert record is not None
@@ -75,16 +84,22 @@ async def cancel(connection: Connection, caller: Caller, execution_id: UUID) -> 
         moment = await connection.fetchrow(STATEMENTS.ledger_now)
         assert moment is not None
         now = moment["now"]
-        await connection.execute(SQL.request_cancel, execution_id, now)
-        command = Cancel(
-            command_id=manual_id(now, os.urandom(10)),
-            host=record["host_name"],
-            execution_id=execution_id,
-            deployment_id=record["deployment_id"],
-        )
-        await enclose(connection, [Parcel(record["team_id"], command)])
+        if record["held"]:
+            # It was never sent, so nobody needs to be asked.
+            await connection.execute(SQL.cancel_held, execution_id, now, SENTENCES[Reason.CANCELLED_BY_USER])
+            await connection.execute(STATEMENTS.notify, channels.DUE, "")
+        else:
+            await connection.execute(SQL.request_cancel, execution_id, now)
+            command = Cancel(
+                command_id=manual_id(now, os.urandom(10)),
+                host=record["host_name"],
+                execution_id=execution_id,
+                deployment_id=record["deployment_id"],
+            )
+            await enclose(connection, [Parcel(record["team_id"], command)])
+        told = {"status": record["status"]} | ({"held": True} if record["held"] else {})
         await connection.execute(
-            STATEMENTS.audit, now, record["team_id"], caller.name, "cancel", f"execution/{execution_id}", {}
+            STATEMENTS.audit, now, record["team_id"], caller.name, "cancel", f"execution/{execution_id}", told
         )
         await decisions.note(connection, [(record["team_id"], "execution", str(execution_id))])
     answered = await connection.fetchrow(SQL.execution, execution_id)

@@ -22,7 +22,7 @@ async def previewed(client: httpx.AsyncClient, **asked: object) -> dict[str, Any
     answer = await client.post("/cron/preview", json=asked)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.json()
-    assert set(body) == {"valid", "error", "description", "next", "notes"}
+    assert set(body) == {"valid", "error", "description", "next", "notes", "runs_per_day", "conflicts"}
     return body
 
 
@@ -35,6 +35,8 @@ async def test_a_preview_has_words_and_fires(editor: httpx.AsyncClient) -> None:
         "description": "At 09:00, Monday to Friday",
         "next": [f"2026-11-{day}T08:00:00Z" for day in (24, 25, 26, 27, 30)],
         "notes": [],
+        "runs_per_day": None,
+        "conflicts": None,
     }
     limited = await previewed(
         editor,

@@ -71,8 +71,15 @@ class Api:
         )
 
     def outbox(self) -> Sequence[Any]:
-        """`(type, body)` of each message, in order."""
-        return self.database.execute("SELECT type, body::jsonb FROM outbox ORDER BY id")
+        """`(type, body)` of each message that orders something, in order."""
+        return self.database.execute(
+            "SELECT type, body::jsonb FROM outbox WHERE type <> 'command.notice.v1' ORDER BY id"
+        )
+
+    def notices(self) -> list[tuple[str, str, str, str | None]]:
+        """`(change, status, message, by)` of each notice for the hosts' deployments logs, in order."""
+        rows = self.database.execute("SELECT body::jsonb FROM outbox WHERE type = 'command.notice.v1' ORDER BY id")
+        return [(row["change"], row["status"], row["message"], row["by"]) for (row,) in rows]
 
 
 def settings_for(

@@ -1,24 +1,22 @@
-"""`/deployments`: make, find, edit, pause, resume, stop, delete, run."""
+"""`/deployments`: make, copy, find, edit, pause, resume, stop, delete, run; many at once."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from libs.ledger.pool import Connection
 from services.api import changes, creation, runs
-from services.api.acknowledgements import WAIT_SECONDS
 from services.api.auth import Caller, Editor, Viewer
-from services.api.changes import Changed
+from services.api.bulk import bulk
+from services.api.fencing import Work, fencing
 from services.api.paging import after, page
 from services.api.problems import not_found
 from services.api.routes.workroom import workroom
 from services.api.shapes.base import Items, Page
+from services.api.shapes.bulk import Bulk, BulkAnswers
+from services.api.shapes.copy import DeploymentCopy
 from services.api.shapes.deployment import Because, Deployment, DeploymentPatch, NewDeployment
 from services.api.shapes.execution import Execution
 from services.api.shapes.filters import DeploymentFilters
@@ -56,6 +54,13 @@ async def find(request: Request, caller: Viewer, filters: Annotated[DeploymentFi
             filters.limit + 1,
         )
     return page("deployments", filters, records, lambda record: Deployment.of(dict(record)))
+
+
+@router.post("/bulk")
+async def change_many(request: Request, caller: Editor, wanted: Bulk) -> BulkAnswers:
+    """The same action or edit for many, each on its own: one that fails undoes no other. An answer for each id."""
+    room = workroom(request)
+    return BulkAnswers(items=await bulk(room.database, room.acknowledgements, caller, wanted))
 
 
 @router.get("/{deployment_id}")
@@ -98,8 +103,24 @@ async def delete(
         request,
         response,
         caller,
-        lambda connection, fence: changes.delete(connection, caller, deployment_id, if_match=if_match, fence=fence),
+        lambda connection, fence: changes.delete(
+            connection, caller, deployment_id, reason=None, if_match=if_match, fence=fence
+        ),
     )
+
+
+@router.post("/{deployment_id}/copy", status_code=201)
+async def copy(
+    request: Request, response: Response, caller: Editor, deployment_id: UUID, wanted: DeploymentCopy | None = None
+) -> Deployment:
+    """Make a new one like it but for what is given, on another device for example; also of one that is over."""
+    differing = wanted or DeploymentCopy()
+    made = await change(
+        workroom(request).database,
+        caller,
+        lambda connection: creation.copy(connection, caller, deployment_id, differing),
+    )
+    return _tagged(response, Deployment.of(dict(made)))
 
 
 @router.post("/{deployment_id}/pause")
@@ -165,40 +186,31 @@ async def stop(
 
 
 @router.post("/{deployment_id}/run", status_code=202)
-async def run(request: Request, caller: Editor, deployment_id: UUID) -> Execution:
+async def run(
+    request: Request,
+    caller: Editor,
+    deployment_id: UUID,
+    because: Because | None = None,
+    if_match: IfMatch = None,
+) -> Execution:
     """Run it once, now; also while it is paused."""
     record = await change(
-        workroom(request).database, caller, lambda connection: runs.run_now(connection, caller, deployment_id)
+        workroom(request).database,
+        caller,
+        lambda connection: runs.run_now(connection, caller, deployment_id, reason=_reason(because), if_match=if_match),
     )
     return Execution.of(record)
 
 
 async def _changed(
-    request: Request,
-    response: Response,
-    caller: Caller,
-    work: Callable[[Connection, UUID], Awaitable[Changed]],
-    *,
-    waits: bool = True,
+    request: Request, response: Response, caller: Caller, work: Work, *, waits: bool = True
 ) -> Deployment:
     """Make the change, then wait for the host that was fenced, if it is there to answer."""
     room = workroom(request)
-    command_id = UUID(bytes=os.urandom(16), version=4)
-    with room.acknowledgements.expected(command_id) as applied:
-        done = await change(room.database, caller, lambda connection: work(connection, command_id))
-        acknowledged = None
-        if waits:
-            acknowledged = done.fenced and await _applied(request, caller, command_id, applied)
+    with fencing(room.database, room.acknowledgements, caller) as at_hosts:
+        done, command_id = await at_hosts.make(work)
+        acknowledged = (await at_hosts.applied()).get(command_id, False) if waits else None
     return _tagged(response, Deployment.of(done.record, host_acknowledged=acknowledged))
-
-
-async def _applied(request: Request, caller: Caller, command_id: UUID, applied: asyncio.Event) -> bool:
-    try:
-        await asyncio.wait_for(applied.wait(), WAIT_SECONDS)
-    except TimeoutError:
-        async with transaction(workroom(request).database, caller) as connection:
-            return bool(await connection.fetchval(SQL.applied, command_id))
-    return True
 
 
 def _reason(because: Because | None) -> str | None:

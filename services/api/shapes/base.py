@@ -10,12 +10,14 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from libs.contracts import CatchUp
 from libs.schedule import CronError, resolve_hash, zone
 
 T = TypeVar("T")
 
 _BREAKS = "\t\n"
+# Signs that turn around what stands before or after them: a name would be read as another. Letters that run from right
+# to left need none of them.
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
@@ -56,12 +58,19 @@ def _has_control(text: str, allowed: str = "") -> bool:
 def _printable(text: str) -> str:
     if _has_control(text):
         raise refusal("There is a control character in it", "Write plain text on one line.")
+    return _straight(text)
+
+
+def _straight(text: str) -> str:
+    if not _TURNS.isdisjoint(text):
+        raise refusal("There is a sign in it that turns the direction of reading", "Write the letters alone.")
     return text
 
 
 def _splittable(text: str) -> str:
     if _has_control(text, _BREAKS):
         raise refusal("There is a control character in it", "Write plain text.")
+    _straight(text)
     try:
         shlex.split(text)
     except ValueError as error:
@@ -110,12 +119,6 @@ def _in_utc(at: datetime) -> datetime:
     return at
 
 
-def _supported(catch_up: CatchUp) -> CatchUp:
-    if catch_up is CatchUp.ALL:
-        raise refusal("Catching up on all missed fires is not supported yet", "Write latest or none.")
-    return catch_up
-
-
 Label = Annotated[str, StringConstraints(min_length=1, max_length=255), AfterValidator(_printable)]
 """A name: 1 to 255 characters, none of them a control character."""
 
@@ -141,4 +144,3 @@ Count = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
 Seconds = Annotated[float, Field(strict=True, gt=0, le=31_536_000)]
 WholeSeconds = Annotated[int, Field(strict=True, ge=0, le=31_536_000)]
 Window = Annotated[int, Field(strict=True, ge=1, le=31_536_000)]
-CatchUpPolicy = Annotated[CatchUp, AfterValidator(_supported)]

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from libs.contracts import CatchUp, DeploymentStatus, Instant, OnDeviceBusy
 from libs.schedule import describe
+from services.api.shapes import examples
 from services.api.shapes.base import (
     Body,
-    CatchUpPolicy,
     Count,
     CronExpression,
     Label,
@@ -33,6 +33,8 @@ MOST_TARGETS = 500
 
 class Deployment(Shape):
     """A script on one device of one host, on a schedule. Times in UTC, durations in seconds."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.DEPLOYMENT]})
 
     id: UUID
     name: str
@@ -82,14 +84,16 @@ class Target(Body):
     userinterface_name: Note | None = None
 
 
-class _Writable(Body):
+class Writable(Body):
+    """What may be written, at creation and by an edit, besides name and schedule."""
+
     parameters: Parameters | None = None
     userinterface_name: Note = ""
     timezone: Timezone = "UTC"
     start_date: When | None = None
     end_date: When | None = None
     max_executions: Count | None = None
-    catch_up: CatchUpPolicy = CatchUp.LATEST
+    catch_up: CatchUp = CatchUp.LATEST
     catch_up_window_seconds: Window = 600
     on_device_busy: OnDeviceBusy = OnDeviceBusy.SKIP
     max_wait_seconds: WholeSeconds = 3600
@@ -97,8 +101,10 @@ class _Writable(Body):
     silence_timeout_seconds: Seconds | None = None
 
 
-class NewDeployment(_Writable):
+class NewDeployment(Writable):
     """One deployment (`host_name` and `device_id`) or one for each of `targets`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.NEW, examples.NEW_FOR_SEVERAL]})
 
     name: Label | None = Field(default=None, description="default: the script's stem and the time, HHMMSS in UTC")
     script_name: ScriptName
@@ -124,14 +130,16 @@ class NewDeployment(_Writable):
         return [("", Target(host_name=self.host_name or "", device_id=self.device_id or ""))]
 
 
-class DeploymentPatch(_Writable):
+class DeploymentPatch(Writable):
     """An edit: what is missing stays, null goes back to the default. Host and device stay: copy instead."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.PATCH]})
 
     name: Label = ""
     cron_expression: CronExpression = ""
     userinterface_name: Note | None = ""  # type: ignore[assignment]
     timezone: Timezone | None = "UTC"  # type: ignore[assignment]
-    catch_up: CatchUpPolicy | None = CatchUp.LATEST  # type: ignore[assignment]
+    catch_up: CatchUp | None = CatchUp.LATEST  # type: ignore[assignment]
     catch_up_window_seconds: Window | None = 600  # type: ignore[assignment]
     on_device_busy: OnDeviceBusy | None = OnDeviceBusy.SKIP  # type: ignore[assignment]
     max_wait_seconds: WholeSeconds | None = 3600  # type: ignore[assignment]
@@ -147,5 +155,7 @@ class DeploymentPatch(_Writable):
 
 class Because(Body):
     """Why somebody does it; kept and shown."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.BECAUSE]})
 
     reason: Note | None = None

@@ -5,7 +5,7 @@ SELECT * FROM deployments WHERE id = $1;
 
 -- name: deployment_locked
 -- FOR NO KEY UPDATE: rows that refer to it may still be inserted.
-SELECT d.*, h.revoked_at IS NULL AND h.last_seen_at > ledger.now() - interval '30 seconds' AS host_online
+SELECT d.*, h.revoked_at IS NULL AND h.last_seen_at > (SELECT ledger.heard_since()) AS host_online
 FROM deployments d LEFT JOIN hosts h ON h.name = d.host_name
 WHERE d.id = $1
 FOR NO KEY UPDATE OF d;
@@ -25,7 +25,7 @@ LIMIT $9;
 
 -- name: places
 -- What is known of the hosts that a new deployment names: only those that the team may use.
-SELECT h.name, h.team_id, h.revoked_at,
+SELECT h.name, h.team_id, h.shared_teams, h.revoked_at,
        ARRAY(SELECT d.device_id FROM devices d WHERE d.host_name = h.name AND d.present ORDER BY d.device_id) AS devices,
        ARRAY(SELECT s.name FROM host_scripts s WHERE s.host_name = h.name ORDER BY s.name) AS scripts
 FROM hosts h WHERE h.name = ANY ($1::text[]);
@@ -66,4 +66,5 @@ SELECT count(*)::integer FROM deployment_executions
 WHERE deployment_id = $1 AND (status IN ('triggered', 'queued', 'running') OR presumed);
 
 -- name: applied
-SELECT applied_at IS NOT NULL FROM outbox WHERE message_id = $1;
+-- Which of these commands their hosts have applied.
+SELECT message_id FROM outbox WHERE message_id = ANY ($1::uuid[]) AND applied_at IS NOT NULL;
