@@ -7,23 +7,13 @@ from datetime import datetime
 from hashlib import sha256
 from uuid import UUID
 
-import asyncpg
-
 from libs.chassis.logs import get_logger
-from libs.contracts import (
-    DeploymentState,
-    DeploymentStatus,
-    FenceState,
-    HostHello,
-    LockState,
-    Reason,
-    Sync,
-    manual_id,
-)
+from libs.contracts import HostHello, manual_id
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection
 from services.api.core.projection import presume_lost
 from services.api.ingest import executions, metrics
+from services.api.ingest.desired_state import desired_state
 from services.api.ingest.devices import resource
 from services.api.ingest.executions import Changes
 from services.api.ingest.statements import STATEMENTS
@@ -69,7 +59,9 @@ async def greet(
         changes.note(team, "host", hello.host)
         for device in changed:
             changes.note(team, "device", resource(hello.host, device))
-    sync = await _sync(connection, hello, command_id, now=now, ledger_epoch=ledger_epoch)
+    sync = await desired_state(
+        connection, hello.host, command_id, host_sent_at=hello.host_sent_at, now=now, ledger_epoch=ledger_epoch
+    )
     await enclose(connection, [Parcel(host["team_id"], sync)])
     log.info("A host said hello", host=hello.host, runner_version=hello.runner_version, devices=len(hello.devices))
     return None
@@ -102,56 +94,4 @@ async def _replace_scripts(connection: Connection, hello: HostHello) -> None:
         hello.host,
         list(scripts),
         [json.dumps([one.model_dump(mode="json") for one in script.parameters]) for script in scripts.values()],
-    )
-
-
-async def _sync(
-    connection: Connection, hello: HostHello, command_id: UUID, *, now: datetime, ledger_epoch: int
-) -> Sync:
-    fences = await connection.fetch(STATEMENTS.fences, hello.host, now)
-    locks = await connection.fetch(STATEMENTS.locks, hello.host, now)
-    deployments = await connection.fetch(STATEMENTS.deployment_states, hello.host)
-    return Sync(
-        command_id=command_id,
-        host=hello.host,
-        ledger_epoch=ledger_epoch,
-        fences=tuple(
-            FenceState(
-                deployment_id=record["deployment_id"],
-                ledger_epoch=ledger_epoch,
-                version=record["version"],
-                reason=Reason(record["reason"]),
-            )
-            for record in fences
-        ),
-        locks=tuple(map(_lock, locks)),
-        deployments=tuple(map(_deployment, deployments)),
-        host_sent_at=hello.host_sent_at,
-        db_time=now,
-    )
-
-
-def _lock(record: asyncpg.Record) -> LockState:
-    return LockState(
-        device_id=record["device_id"],
-        lock_version=record["lock_version"],
-        owner=record["lock_owner"],
-        reason=record["lock_reason"] or "",
-        since=record["lock_since"],
-        expires_at=record["lock_expires_at"],
-    )
-
-
-def _deployment(record: asyncpg.Record) -> DeploymentState:
-    return DeploymentState(
-        deployment_id=record["id"],
-        name=record["name"],
-        version=record["version"],
-        status=DeploymentStatus(record["status"]),
-        cron_expression=record["cron_expression"],
-        timezone=record["timezone"],
-        last_executed_at=record["last_executed_at"],
-        next_fire_at=record["next_fire_at"],
-        execution_count=record["execution_count"],
-        max_executions=record["max_executions"],
     )
