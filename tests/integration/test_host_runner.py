@@ -33,6 +33,7 @@ from libs.contracts import (
     CommandResult,
     ExecutionFact,
     ExecutionFinished,
+    ExecutionQueued,
     ExecutionSkipped,
     ExecutionStarted,
     ExecutionStatus,
@@ -48,7 +49,7 @@ from libs.contracts import (
 from libs.contracts.topology import RESULTS, RESULTS_PERSIST, central, of_host, presence_queue, triggers_queue
 from libs.stack.process import Child, start
 from libs.stack.rabbitmq import RabbitMQ
-from tests.support.host_runner import deployment, fence
+from tests.support.host_runner import deployment, fence, lock
 from tests.support.log_sink import TOKEN, LogSink
 from tests.support.wait import until, until_async
 
@@ -108,10 +109,10 @@ class Lab:
             "RIGBEAT_GRACE_SECONDS": "1",
         }
 
-    def start_runner(self, state: str = "state") -> Child:
+    def start_runner(self, state: str = "state", **more: str) -> Child:
         command = [sys.executable, "-m", "services.host_runner"]
         log = self.place / f"runner-{len(self._runners)}.log"
-        child = start("host-runner", command, env=self.environment(state), log=log, cwd=ROOT)
+        child = start("host-runner", command, env=self.environment(state) | more, log=log, cwd=ROOT)
         self._runners.append(child)
         return child
 
@@ -305,6 +306,49 @@ async def test_two_deployments_on_one_device_take_turns(lab: Lab) -> None:
     lab.may_end(first)
     await lab.hears(patient, "queued", "started")
     assert lab.words(first) == ["started", "finished"]
+
+
+async def test_a_lock_lets_a_run_go_on_and_expires_by_itself(lab: Lab) -> None:
+    lab.start_runner()
+    running = await lab.run("running")
+    await lab.hears(running, "started", within=15)
+    until = now().replace(microsecond=0) + timedelta(seconds=3)
+    order = lock(1).model_copy(update={"host": lab.host, "since": now(), "expires_at": until})
+    await lab.tell(order)
+    assert (await lab.answer_to(order)).result is CommandResult.APPLIED
+    skipped = await lab.hears(await lab.run("impatient"), "skipped")
+    assert isinstance(skipped, ExecutionSkipped)
+    assert skipped.reason is Reason.DEVICE_LOCKED
+    assert skipped.message.endswith(f": anna, new firmware, until {until:%Y-%m-%d %H:%M:%S} UTC")
+    patient = await lab.run("patient", on_device_busy="queue")
+    queued = await lab.hears(patient, "queued")
+    assert isinstance(queued, ExecutionQueued)
+    assert queued.reason is Reason.DEVICE_LOCKED
+    lab.may_end(running)
+    finished = await lab.hears(running, "started", "finished")
+    assert isinstance(finished, ExecutionFinished)
+    assert finished.status is ExecutionStatus.COMPLETED, "the lock let it go on"
+    started = await lab.hears(patient, "queued", "started")
+    assert isinstance(started, ExecutionStarted)
+    assert timedelta() <= started.started_at - until < timedelta(seconds=2), "nobody had to say a word"
+
+
+async def test_a_full_host_says_who_fills_it(lab: Lab) -> None:
+    lab.start_runner(RIGBEAT_MAX_PARALLEL="1")
+    first = await lab.run("first")
+    await lab.hears(first, "started", within=15)
+    skipped = await lab.hears(await lab.run("impatient", device_id="stb-2"), "skipped")
+    assert isinstance(skipped, ExecutionSkipped)
+    assert (skipped.reason, skipped.message) == (
+        Reason.HOST_BUSY,
+        "The host already ran as many scripts as it may (1): first on stb-1",
+    )
+    patient = await lab.run("patient", device_id="stb-2", on_device_busy="queue")
+    queued = await lab.hears(patient, "queued")
+    assert isinstance(queued, ExecutionQueued)
+    assert queued.reason is Reason.HOST_BUSY
+    lab.may_end(first)
+    await lab.hears(patient, "queued", "started")
 
 
 async def test_a_fence_empties_the_slot_and_refuses_what_is_older(lab: Lab) -> None:

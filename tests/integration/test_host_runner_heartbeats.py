@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
+from libs.chassis.amqp.channel import channel_of
 from libs.chassis.amqp.connection import closing, connect
 from libs.chassis.amqp.declare import declare
 from libs.chassis.amqp.publisher import Publisher
@@ -96,7 +97,8 @@ async def host(tmp_path: Path, rabbitmq: RabbitMQ) -> AsyncIterator[Host]:
             yield host
             stopping.set()
         await publisher.close()
-        await channel.queue_purge(RESULTS_PERSIST)
+        async with channel_of(connection) as cleaner:
+            await cleaner.queue_purge(RESULTS_PERSIST)
     host.log.close()
     host.journal.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -177,7 +178,9 @@ def test_a_device_for_which_another_waits_longer_is_busy() -> None:
     script.tell(Told(lock(1), T0))
     script.request(trigger("a", **QUEUE), 0)
     script.host = replace(script.host, locks={})
-    assert skipped(script.request(trigger("b"), 1)).reason is Reason.DEVICE_BUSY
+    assert skipped(script.request(trigger("b"), 1)) == Skipped(
+        Reason.DEVICE_BUSY, "The device was busy with another deployment: a has been waiting for it"
+    )
 
 
 def test_another_device_is_another_matter() -> None:
@@ -220,7 +223,9 @@ def test_equal_scheduled_times_go_by_id() -> None:
 def test_a_full_host_skips_or_queues_and_takes_up_the_waiting_of_any_device() -> None:
     script = Script(replace(EMPTY, max_parallel=1))
     script.request(trigger("a"), 0)
-    assert skipped(script.request(trigger("b", device_id="stb-2"), 1)).reason is Reason.HOST_BUSY
+    assert skipped(script.request(trigger("b", device_id="stb-2"), 1)) == Skipped(
+        Reason.HOST_BUSY, "The host already ran as many scripts as it may (1): a on stb-1"
+    )
     (report,) = script.request(trigger("c", device_id="stb-2", **QUEUE), 2)
     assert isinstance(report, Report)
     assert report.word == Queued(Reason.HOST_BUSY)
@@ -457,12 +462,19 @@ def test_a_lock_expires_in_database_time() -> None:
     assert isinstance(spawn, Spawn)
 
 
-def test_a_lock_does_not_expire_by_a_clock_that_is_known_to_be_wrong() -> None:
+def test_a_lock_expires_in_database_time_however_far_off_the_clock_of_the_host_is() -> None:
     script = Script()
     script.tell(Told(lock(1, expires=100), T0))
-    script.tell(ClockRead(31.0))
-    script.tell(Ticked(at(200)))
+    script.tell(ClockRead(-86400.0))
+    script.tell(Ticked(at(86499)))
     assert script.host.lock_of("stb-1") is not None
+    script.tell(Ticked(at(86500)))
+    assert script.host.lock_of("stb-1") is None
+
+
+def test_a_lock_does_not_expire_by_a_clock_that_was_set_since_it_was_read() -> None:
+    script = Script()
+    script.tell(Told(lock(1, expires=100), T0))
     script.tell(ClockRead(5.0))
     script.tell(ClockSet())
     assert script.host.clock_offset_seconds is None
@@ -490,6 +502,66 @@ def test_an_older_lock_or_unlock_is_stale() -> None:
     assert script.tell(Told(lock(3), T0)) == (Answer(lock(3), CommandResult.STALE),)
     assert script.host.locks == {"stb-1": DeviceLock(4, held=False)}
     assert isinstance(script.request(trigger("a"))[0], Spawn)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "The device was locked by a person: anna, new firmware"),
+        ({"reason": ""}, "The device was locked by a person: anna"),
+        (
+            {"expires_at": at(100)},
+            "The device was locked by a person: anna, new firmware, until 2026-11-23 12:01:40 UTC",
+        ),
+    ],
+)
+def test_a_locked_device_names_owner_reason_and_until(given: dict[str, Any], message: str) -> None:
+    script = Script()
+    script.tell(Told(lock(1).model_copy(update=given), T0))
+    assert skipped(script.request(trigger("a"))) == Skipped(Reason.DEVICE_LOCKED, message)
+
+
+def test_of_many_who_fill_the_host_five_are_named() -> None:
+    devices = [f"d{number}" for number in range(8)]
+    script = Script(Host(devices=frozenset(devices), max_parallel=7))
+    for device in devices[:7]:
+        script.request(trigger(f"on {device}", device_id=device))
+    message = skipped(script.request(trigger("late", device_id="d7"))).message
+    assert message.endswith("(7): on d0 on d0, on d1 on d1, on d2 on d2, on d3 on d3, on d4 on d4, 2 more")
+
+
+def test_a_lock_that_is_renewed_holds_until_its_new_end() -> None:
+    script = Script()
+    script.tell(Told(lock(1, expires=100), T0))
+    script.request(trigger("a", **QUEUE), 0)
+    assert script.tell(Told(lock(2, expires=200), at(50))) == (Answer(lock(2, expires=200), CommandResult.APPLIED),)
+    assert script.tell(Ticked(at(199))) == ()
+    (spawn,) = script.tell(Ticked(at(200)))
+    assert isinstance(spawn, Spawn)
+    assert spawn.run.trigger.deployment_name == "a"
+
+
+def test_a_lock_that_expires_lets_the_longest_waiting_start_and_the_others_wait_on() -> None:
+    script = Script()
+    script.tell(Told(lock(1, expires=100), T0))
+    for name, seconds in (("c", 3), ("a", 2), ("b", 1)):
+        script.request(trigger(name, seconds, **QUEUE), 5)
+    assert script.tell(Told(cancel_of(trigger("b", 1)), at(6)))[-1].result is CommandResult.APPLIED  # type: ignore[union-attr]
+    (spawn,) = script.tell(Ticked(at(100)))
+    assert isinstance(spawn, Spawn)
+    assert spawn.run.trigger.deployment_name == "a"
+    assert script.pending() == {trigger("c", 3).execution_id}
+
+
+def test_on_a_full_host_a_locked_device_keeps_nobody_elsewhere_from_starting() -> None:
+    script = Script(replace(EMPTY, max_parallel=1))
+    script.request(trigger("a"), 0)
+    script.tell(Told(lock(1, "stb-1"), at(1)))
+    script.request(trigger("b", 2, **QUEUE), 2)
+    script.request(trigger("c", 3, device_id="stb-2", **QUEUE), 3)
+    _, spawn = script.exit(trigger("a"), 9)
+    assert isinstance(spawn, Spawn)
+    assert spawn.run.trigger.deployment_name == "c", "b waits longer, but for a device that is locked"
 
 
 # --- sync

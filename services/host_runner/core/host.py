@@ -159,8 +159,10 @@ class Host:
 
     @property
     def can_tell_expiry(self) -> bool:
-        """Whether `now` says if a time of the centre has come: by a trusted clock, or by one that nobody doubts yet."""
-        return self.has_trusted_clock or (self.clock_offset_seconds is None and not self.was_clock_set)
+        """Whether `now` says if a time of the centre has come: the offset is known, however far off the clock may be (a
+        lock must not stay for ever on a host whose clock is wrong), or nobody doubts the clock yet.
+        """
+        return self.clock_offset_seconds is not None or not self.was_clock_set
 
     def seconds_late(self, trigger: Trigger, now: datetime) -> float | None:
         """How far `now` is past `not_after`; None if it is not, or if the host's clock cannot tell."""
