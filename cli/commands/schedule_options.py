@@ -24,7 +24,9 @@ OnDeviceBusyOption = Annotated[
 MaxWaitOption = Annotated[
     int | None, typer.Option("--max-wait", metavar="SECONDS", help="Longest wait for the device.")
 ]
-CatchUpOption = Annotated[CatchUp | None, typer.Option("--catch-up", help="Of what was missed: the latest, or none.")]
+CatchUpOption = Annotated[
+    CatchUp | None, typer.Option("--catch-up", help="Of what was missed: the latest, all, or none.")
+]
 CatchUpWindowOption = Annotated[
     int | None, typer.Option("--catch-up-window", metavar="SECONDS", help="How late it may still start.")
 ]

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from uuid import UUID
+
+import typer
 
 from cli.client import Api
 from cli.errors import CliError, ExitCode
+
+Which = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its id or its name.")]
+Whiches = Annotated[list[str], typer.Argument(metavar="DEPLOYMENT", help="Its id or its name; may be several.")]
 
 
 def deployment_id(api: Api, which: str) -> str:
