@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from tests.integration.test_cli_api import DEPLOYMENT, ID, page, run
-from tests.support.canned_api import CannedApi, canned_api
+from tests.support.canned_api import canned_api
 
-OTHER = {**DEPLOYMENT, "id": "0199f3a2-1c00-7000-8000-000000000002", "name": "zap"}
+OTHER: dict[str, Any] = {**DEPLOYMENT, "id": "0199f3a2-1c00-7000-8000-000000000002", "name": "zap"}
 REFUSED = {"type": "/problems/wrong-state", "title": "", "status": 409, "detail": "It is paused already", "errors": []}
 
 
-def answer(deployment: dict[str, object], **fields: object) -> dict[str, object]:
-    made = {"id": deployment["id"], "ok": True, "problem": None, "deployment": deployment, "execution_id": None}
-    return made | fields
+def answer(deployment: dict[str, Any], *, execution_id: str | None = None) -> dict[str, Any]:
+    done = {"id": deployment["id"], "ok": True, "problem": None, "deployment": deployment}
+    return done | {"execution_id": execution_id}
+
+
+def refusal(deployment: dict[str, Any]) -> dict[str, Any]:
+    return {"id": deployment["id"], "ok": False, "problem": REFUSED, "deployment": None, "execution_id": None}
 
 
 def test_a_copy_sends_only_what_differs() -> None:
@@ -41,8 +46,7 @@ def test_several_are_changed_in_one_request() -> None:
 
 def test_what_is_refused_of_several_is_said_and_the_rest_printed() -> None:
     with canned_api() as api:
-        refused = answer(OTHER, ok=False, problem=REFUSED, deployment=None)
-        api.answer("POST /api/v1/deployments/bulk", 200, {"items": [answer(DEPLOYMENT), refused]})
+        api.answer("POST /api/v1/deployments/bulk", 200, {"items": [answer(DEPLOYMENT), refusal(OTHER)]})
         ended = run(api, ["deployments", "stop", ID, str(OTHER["id"])])
         assert ended.exit_code == 4
         assert ended.stdout.count(ID) == 1
@@ -63,7 +67,7 @@ def test_runs_of_several_name_their_executions() -> None:
 @pytest.mark.parametrize("ok", [True, False])
 def test_a_reason_of_one_that_is_deleted(ok: bool) -> None:
     with canned_api() as api:
-        told = answer(DEPLOYMENT) if ok else answer(DEPLOYMENT, ok=False, problem=REFUSED, deployment=None)
+        told = answer(DEPLOYMENT) if ok else refusal(DEPLOYMENT)
         api.answer("POST /api/v1/deployments/bulk", 200, {"items": [told]})
         ended = run(api, ["deployments", "delete", ID, "--reason", "the box is gone"])
         assert ended.exit_code == (0 if ok else 4)
