@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -12,14 +13,32 @@ from typing import Any, Protocol
 from fastapi import APIRouter, Depends, FastAPI
 
 from libs.chassis.lifecycle import Part
+from libs.contracts.artifacts import MOST_BYTES_EACH
 from services.api import problems
 from services.api.acknowledgements import Acknowledgements
+from services.api.artifact_store import ArtifactStore
 from services.api.auth import Authenticator
 from services.api.body_limit import BodyLimit
+from services.api.broker import Broker
 from services.api.database import Database
+from services.api.feed import Feed
+from services.api.live_logs import LiveLogs
 from services.api.log_store import LogStore
+from services.api.object_store import open_store
 from services.api.request_metrics import RequestMetrics
-from services.api.routes import cron, deployments, executions, health, hosts, logs, why
+from services.api.routes import (
+    artifacts,
+    broker,
+    cron,
+    dead_letters,
+    deployments,
+    events,
+    executions,
+    health,
+    hosts,
+    logs,
+    why,
+)
 from services.api.routes.workroom import Workroom
 from services.api.settings import Settings
 from services.api.shapes.problem import MEDIA_TYPE, Problem
@@ -34,6 +53,7 @@ class Flag(Protocol):
 
 PREFIX = "/api/v1"
 STOP_SECONDS = 5.0
+_ARTIFACT = re.compile(rf"{PREFIX}/executions/[^/]+/artifacts/.*", re.DOTALL)
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
@@ -61,18 +81,24 @@ def create_app(
     url = settings.database_url.get_secret_value()
     database = Database(url, most=settings.web_database_connections)
     acknowledgements = Acknowledgements(url)
+    feed = Feed(settings.ingest_database_url.get_secret_value())
+    queues = Broker(settings.amqp_url.get_secret_value(), time.monotonic)
+    live_logs = LiveLogs(settings.amqp_url.get_secret_value())
+    store = open_store(settings.artifacts_url)
+    parts: tuple[Part, ...] = (database, acknowledgements, *feed.parts(), live_logs)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        for part in (database, acknowledgements):
+        for part in parts:
             await part.start()
             assert part.task is not None
             part.task.add_done_callback(functools.partial(_ended, part, on_crash))
         try:
             yield
         finally:
-            await acknowledgements.stop(STOP_SECONDS)
-            await database.stop(STOP_SECONDS)
+            for part in reversed(parts):
+                await part.stop(STOP_SECONDS)
+            await queues.close()
 
     app = FastAPI(
         title="Rigbeat",
@@ -84,18 +110,22 @@ def create_app(
     app.state.workroom = Workroom(
         database=database,
         acknowledgements=acknowledgements,
-        logs=LogStore.at(settings.artifacts_url),
+        feed=feed,
+        broker=queues,
+        logs=LogStore(store),
+        live_logs=live_logs,
+        artifacts=ArtifactStore(store),
         amqp_url=settings.amqp_url.get_secret_value(),
         topology_declared=lambda: topology_declared is not None and bool(topology_declared[0]),
     )
     app.state.authenticator = Authenticator(database, time.monotonic)
     problems.install(app)
     api = APIRouter(prefix=PREFIX, responses=_PROBLEMS, dependencies=[Depends(unambiguous)])
-    for part in (deployments, executions, logs, hosts, cron, why):
-        api.include_router(part.router)
+    for routes in (deployments, executions, logs, artifacts, hosts, cron, why, events, broker, dead_letters):
+        api.include_router(routes.router)
     app.include_router(api)
     app.include_router(health.router)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, streamed={_ARTIFACT: MOST_BYTES_EACH})
     app.add_middleware(RequestMetrics)
     return app
 

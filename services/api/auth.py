@@ -57,6 +57,10 @@ class Caller:
         """Whether all teams are visible."""
         return self.role is Role.OPERATOR
 
+    def may(self, role: Role) -> bool:
+        """Whether it has at least this role, which is one for people."""
+        return self.role is not Role.HOST and _RANKS[self.role] >= _RANKS[role]
+
     @property
     def only_team(self) -> UUID | None:
         """The team that lists are limited to; None for all."""
@@ -115,18 +119,25 @@ async def speak_for_host(connection: Connection) -> None:
     await connection.execute(SQL.speak_for, "", "on")
 
 
-async def _authenticated(
-    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Caller:
+async def speak_for_all(connection: Connection) -> None:
+    """For what a change of a host means to all the teams that see it: the *statements* must be bound to that host."""
+    await connection.execute(SQL.speak_for, "", "on")
+
+
+async def _token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
     if credentials is None:
         raise _unauthenticated("Send a token: Authorization: Bearer rb_…")
+    return credentials.credentials
+
+
+async def _authenticated(request: Request, token: Annotated[str, Depends(_token)]) -> Caller:
     authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator.caller(credentials.credentials)
+    return await authenticator.caller(token)
 
 
 def _at_least(role: Role) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
     async def check(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
-        if caller.role is Role.HOST or _RANKS[caller.role] < _RANKS[role]:
+        if not caller.may(role):
             raise ProblemError(Kind.FORBIDDEN, f"This needs the role {role}; the token has the role {caller.role}")
         return caller
 
@@ -139,6 +150,7 @@ async def _host(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
     return caller
 
 
+Token = Annotated[str, Depends(_token)]
 Viewer = Annotated[Caller, Depends(_at_least(Role.VIEWER))]
 Editor = Annotated[Caller, Depends(_at_least(Role.EDITOR))]
 Admin = Annotated[Caller, Depends(_at_least(Role.ADMIN))]

@@ -10,7 +10,8 @@ from typing import Any, Protocol, cast
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from libs.chassis.amqp.channel import channel_of, translated
+from libs.chassis.amqp.channel import channel_of, close_channel, open_channel, translated
+from libs.chassis.errors import QueueMissing
 
 
 class ExchangeLike(Protocol):
@@ -77,3 +78,23 @@ async def depth(channel: AbstractConnection | AbstractChannel, queue: str) -> tu
         else:
             answer = await (await channel.get_underlay_channel()).queue_declare(queue, passive=True)
     return answer.message_count or 0, answer.consumer_count or 0
+
+
+async def depths(connection: AbstractConnection, queues: Sequence[str]) -> dict[str, tuple[int, int] | None]:
+    """The same of many queues, over one channel as long as none is missing; None for each that is."""
+    found: dict[str, tuple[int, int] | None] = {}
+    channel = await open_channel(connection, confirms=False)
+    try:
+        for queue in queues:
+            if channel.is_closed:
+                channel = await open_channel(connection, confirms=False)
+            try:
+                with translated(f"looking at {queue}"):
+                    answer = await channel.queue_declare(queue, passive=True)
+                found[queue] = answer.message_count or 0, answer.consumer_count or 0
+            except QueueMissing:
+                found[queue] = None
+                await close_channel(channel)
+    finally:
+        await close_channel(channel)
+    return found

@@ -72,6 +72,11 @@ class Letter:
         return getattr(self.message, "execution_id", None)
 
     @property
+    def deployment_id(self) -> UUID | None:
+        """Whose run it was about, as far as the message says."""
+        return getattr(self.message, "deployment_id", None)
+
+    @property
     def kind(self) -> str:
         """The reason without its sentence."""
         return self.death.reason.partition(":")[0]
@@ -171,8 +176,7 @@ def _void(row: Row, now: datetime) -> Parcel:
 
 
 async def _insert(connection: Connection, letters: Sequence[Letter], now: datetime) -> None:
-    hosts = {letter.host for letter in letters if letter.host is not None}
-    teams = {r["name"]: r["team_id"] for r in await connection.fetch(STATEMENTS.teams_of_hosts, list(hosts))}
+    teams = await _teams(connection, letters)
     await connection.execute(
         STATEMENTS.insert_dead_letters,
         now,
@@ -181,12 +185,25 @@ async def _insert(connection: Connection, letters: Sequence[Letter], now: dateti
         [_storable(letter.death.reason) for letter in letters],
         [_storable(letter.delivery.type) for letter in letters],
         [letter.host for letter in letters],
-        [teams.get(letter.host or "") for letter in letters],
+        [teams.get((letter.deployment_id, letter.host)) or teams.get((None, letter.host)) for letter in letters],
         [letter.execution_id for letter in letters],
         [json.dumps(_jsonable(letter.delivery.headers)) for letter in letters],
         [letter.delivery.body[:MAX_BODY_BYTES] for letter in letters],
         [len(letter.delivery.body) for letter in letters],
     )
+
+
+async def _teams(connection: Connection, letters: Sequence[Letter]) -> dict[tuple[UUID | None, str | None], UUID]:
+    """Who may read what: the team of the deployment, where it is on that host, else `(None, host)` the host's owner."""
+    hosts = {letter.host for letter in letters if letter.host is not None}
+    owners = await connection.fetch(STATEMENTS.teams_of_hosts, list(hosts))
+    about = {(one.deployment_id, one.host) for one in letters if one.deployment_id is not None and one.host is not None}
+    users = await connection.fetch(
+        STATEMENTS.teams_of_deployments, [deployment for deployment, _ in about], [host for _, host in about]
+    )
+    return {(None, record["name"]): record["team_id"] for record in owners} | {
+        (record["id"], record["host_name"]): record["team_id"] for record in users
+    }
 
 
 def _letter(delivery: Incoming) -> Letter:

@@ -33,6 +33,7 @@ log = get_logger(__name__)
 
 NAME = "rigbeat-ingest-presence"
 OFFLINE_SECONDS = 30.0
+"""As in `ledger.heard_since()`."""
 PREFETCH = 500
 MAX_WAIT_SECONDS = 0.05
 
@@ -107,8 +108,7 @@ async def take_in(connection: Connection, heartbeats: Sequence[HostHeartbeat]) -
     )
     changes = Changes()
     for record in hosts.values():
-        last = record["last_seen_at"]
-        if last is None or (now - last).total_seconds() > OFFLINE_SECONDS:
+        if not record["is_online"]:
             log.info("A host is online", host=record["name"])
             note_host(changes, record)
     await devices.update(

@@ -1,14 +1,14 @@
 """Hosts that stay silent, told to the change feed once; and the proof that heartbeats are heard at all.
 
 Silence is told from our own deafness: nothing is concluded before heartbeats have been consumed without a break for as
-long as a host may be silent. While that holds, `liveness` says so, and schedulers may give up what silent hosts had.
+long as a host may be silent. While that holds, `liveness` says so, and schedulers may give up what silent hosts had. By
+what is written here, one function says who is online: `ledger.heard_since()`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import datetime, timedelta
 
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
@@ -47,15 +47,12 @@ class Silence(Part):
         """Look until told to stop."""
         loop = asyncio.get_running_loop()
         heard_since = loop.time()
-        looked_until: datetime | None = None
         while not self.stopping.is_set():
             if not self._hears():
                 heard_since = loop.time()
-            if loop.time() - heard_since < self._listen_seconds:
-                looked_until = None
-            else:
+            if loop.time() - heard_since >= self._listen_seconds:
                 try:
-                    looked_until = await self._look(looked_until)
+                    await self._look()
                 except (*CONTENDED, *DATABASE_AWAY) as error:
                     # What could not be written was not heard either.
                     heard_since = loop.time()
@@ -65,19 +62,16 @@ class Silence(Part):
             except TimeoutError:
                 continue
 
-    async def _look(self, looked_until: datetime | None) -> datetime:
-        """Note whose last word lies between the last look's horizon and this one's; answers this one's."""
+    async def _look(self) -> None:
+        """Say that we hear, and note who is offline by that, and was not by what was known before."""
         async with self._pool.acquire() as connection, connection.transaction():
             clock = await connection.fetchrow(LEDGER.ledger_now)
             assert clock is not None
-            now: datetime = clock["now"]
-            await connection.execute(STATEMENTS.heard, now)
-            horizon = now - timedelta(seconds=OFFLINE_SECONDS)
-            if looked_until is None:
-                return horizon
+            before = await connection.fetchval(STATEMENTS.heard_since)
+            await connection.execute(STATEMENTS.heard, clock["now"])
+            after = await connection.fetchval(STATEMENTS.heard_since)
             changes = Changes()
-            for host in await connection.fetch(STATEMENTS.hosts_silent_since, looked_until, horizon):
+            for host in await connection.fetch(STATEMENTS.hosts_gone_silent, before, after):
                 log.warning("A host is offline", host=host["name"], silent_seconds=OFFLINE_SECONDS)
                 note_host(changes, host)
             await decisions.note(connection, list(changes.feed))
-        return max(horizon, looked_until)

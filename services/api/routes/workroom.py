@@ -9,7 +9,11 @@ from typing import cast
 from fastapi import Request
 
 from services.api.acknowledgements import Acknowledgements
+from services.api.artifact_store import ArtifactStore
+from services.api.broker import Broker
 from services.api.database import Database
+from services.api.feed import Feed
+from services.api.live_logs import LiveLogs
 from services.api.log_store import LogStore
 
 
@@ -19,7 +23,11 @@ class Workroom:
 
     database: Database
     acknowledgements: Acknowledgements
+    feed: Feed
+    broker: Broker
     logs: LogStore
+    live_logs: LiveLogs
+    artifacts: ArtifactStore
     amqp_url: str
     topology_declared: Callable[[], bool]
 

@@ -6,10 +6,43 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints
+from pydantic.config import JsonDict
 
 from libs.contracts import HOST_NAME_PATTERN, Instant
-from services.api.shapes.base import Body, Shape
+from services.api.shapes.base import Body, Note, Shape
+
+LONGEST_LOCK_SECONDS = 30 * 86_400
+
+_DEVICE: JsonDict = {
+    "device_id": "stb-1",
+    "model": "settop",
+    "labels": {"floor": "2"},
+    "status": "locked",
+    "execution_id": None,
+    "pending": [],
+    "lock": {
+        "owner": "ann",
+        "reason": "new firmware",
+        "since": "2026-11-23T10:20:05Z",
+        "expires_at": "2026-11-23T12:20:05Z",
+    },
+}
+_HOST: JsonDict = {
+    "name": "lab-1",
+    "status": "online",
+    "last_seen_at": "2026-11-23T10:21:00Z",
+    "runner_version": "0.2.0",
+    "clock_offset_seconds": 0.002,
+    "max_parallel": 1,
+    "queues": {"triggers": 0, "commands": 0, "consumers": 1},
+    "team_id": "0199f3a2-1c00-7000-8000-00000000000a",
+    "shared_teams": [],
+    "boot_id": "5f1c7f0e",
+    "scripts": 3,
+    "enrolled_at": "2026-11-01T08:00:00Z",
+    "devices": [_DEVICE],
+}
 
 
 class DeviceLock(Shape):
@@ -22,7 +55,9 @@ class DeviceLock(Shape):
 
 
 class Device(Shape):
-    """A device and what it does right now."""
+    """A device and what it does right now. A run that was under way when it was locked goes on: `running`, locked."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_DEVICE]})
 
     device_id: str
     model: str
@@ -44,6 +79,8 @@ class Queues(Shape):
 class Host(Shape):
     """A machine with devices, and whether its runner is heard."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_HOST]})
+
     name: str
     status: Literal["online", "offline", "revoked"]
     last_seen_at: Instant | None
@@ -59,9 +96,24 @@ class Host(Shape):
     devices: list[Device]
 
     @classmethod
-    def of(cls, record: Mapping[str, Any]) -> Host:
+    def of(cls, record: Mapping[str, Any], queues: Queues | None = None) -> Host:
         """The shape of a row of the statement `hosts_page`."""
-        return cls.model_validate({**record, "queues": Queues()})
+        return cls.model_validate({**record, "queues": queues or Queues()})
+
+
+class HostDevice(Device):
+    """A device as an event tells of it: with its host."""
+
+    host_name: str
+
+
+class NewLock(Body):
+    """Why somebody takes a device, and for how long: `seconds` null is until he gives it back."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "new firmware", "seconds": 7200}]})
+
+    reason: Annotated[Note, StringConstraints(min_length=1)]
+    seconds: Annotated[int, Field(strict=True, ge=1, le=LONGEST_LOCK_SECONDS)] | None = None
 
 
 class NewHost(Body):

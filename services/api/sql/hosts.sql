@@ -1,6 +1,8 @@
 -- Hosts with their devices, enrolment, scripts.
 
 -- name: hosts_page
+-- $2: only these. A device of a host that is away is shown as offline, with its lock. A lock that expired, or that was given
+-- back a moment ago, is none, whatever the host said last.
 SELECT h.name, h.last_seen_at, h.runner_version, h.clock_offset_seconds, h.max_parallel, h.team_id, h.shared_teams,
        h.boot_id, h.enrolled_at, s.status,
        (SELECT count(*)::integer FROM host_scripts c WHERE c.host_name = h.name) AS scripts,
@@ -9,7 +11,7 @@ SELECT h.name, h.last_seen_at, h.runner_version, h.clock_offset_seconds, h.max_p
                'device_id', d.device_id, 'model', d.model, 'labels', d.labels, 'execution_id', d.execution_id,
                'pending', d.pending,
                'status', CASE WHEN s.status <> 'online' THEN 'offline' WHEN l.locked AND d.status = 'free' THEN 'locked'
-                              ELSE d.status END,
+                              WHEN d.status = 'locked' AND NOT l.locked THEN 'free' ELSE d.status END,
                'lock', CASE WHEN l.locked THEN jsonb_build_object(
                    'owner', d.lock_owner, 'reason', coalesce(d.lock_reason, ''), 'since', d.lock_since,
                    'expires_at', d.lock_expires_at) END
@@ -21,11 +23,26 @@ SELECT h.name, h.last_seen_at, h.runner_version, h.clock_offset_seconds, h.max_p
        ), '[]'::jsonb) AS devices
 FROM hosts h,
      LATERAL (SELECT CASE WHEN h.revoked_at IS NOT NULL THEN 'revoked'
-                          WHEN h.last_seen_at > ledger.now() - interval '30 seconds' THEN 'online'
+                          WHEN h.last_seen_at > (SELECT ledger.heard_since()) THEN 'online'
                           ELSE 'offline' END AS status) s
-WHERE ($1::text IS NULL OR h.name > $1) AND ($2::text IS NULL OR h.name = $2)
+WHERE ($1::text IS NULL OR h.name > $1) AND ($2::text[] IS NULL OR h.name = ANY ($2))
 ORDER BY h.name
 LIMIT $3;
+
+-- name: device_locked
+-- The row of a device that the team may use, held until the transaction ends, with all that a change of its lock needs.
+SELECT d.lock_version, d.lock_owner, d.lock_reason, d.lock_since, d.lock_expires_at, h.team_id, h.shared_teams,
+       h.revoked_at IS NOT NULL AS is_revoked,
+       coalesce(h.last_seen_at > (SELECT ledger.heard_since()), false) AS is_online
+FROM devices d
+JOIN hosts h ON h.name = d.host_name
+WHERE d.host_name = $1 AND d.device_id = $2 AND d.present
+FOR NO KEY UPDATE OF d;
+
+-- name: change_lock
+UPDATE devices
+SET lock_version = $3, lock_owner = $4, lock_reason = $5, lock_since = $6, lock_expires_at = $7
+WHERE host_name = $1 AND device_id = $2;
 
 -- name: enrol_host
 INSERT INTO hosts (name, team_id, enrolled_at) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING RETURNING name;

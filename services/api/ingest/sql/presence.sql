@@ -1,5 +1,7 @@
 -- name: lock_hosts
-SELECT name, team_id, shared_teams, revoked_at, last_seen_at FROM hosts WHERE name = ANY ($1::text[]) ORDER BY name
+SELECT name, team_id, shared_teams, revoked_at, last_seen_at,
+       coalesce(last_seen_at > (SELECT ledger.heard_since()), false) AS is_online
+FROM hosts WHERE name = ANY ($1::text[]) ORDER BY name
 FOR NO KEY UPDATE;
 
 -- name: hosts_seen
@@ -7,10 +9,13 @@ UPDATE hosts h SET last_seen_at = $3, clock_offset_seconds = f.clock_offset_seco
 FROM unnest($1::text[], $2::double precision[]) AS f (name, clock_offset_seconds)
 WHERE h.name = f.name;
 
--- name: hosts_silent_since
--- Whose silence became too long between two looks.
+-- name: hosts_gone_silent
+-- Who was online by the former horizon and is not by the new one (both of ledger.heard_since()).
 SELECT name, team_id, shared_teams FROM hosts
 WHERE revoked_at IS NULL AND last_seen_at > $1 AND last_seen_at <= $2;
+
+-- name: heard_since
+SELECT ledger.heard_since();
 
 -- name: heard
 -- Heartbeats have been read without a break until now.

@@ -1,0 +1,138 @@
+"""`/events`: what changes, told as it happens, to whoever may see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from sse_starlette import EventSourceResponse
+from sse_starlette.sse import SendTimeoutError
+from starlette.types import Receive, Scope, Send
+
+from libs.chassis.logs import get_logger
+from libs.ledger.pool import DATABASE_AWAY
+from services.api.auth import Authenticator, Caller, Token, Viewer
+from services.api.core import feed as cursors
+from services.api.core.feed import Cursor
+from services.api.feed import Feed
+from services.api.frames import opening, reset_frame, sign_of_life
+from services.api.problems import ProblemError
+from services.api.routes.workroom import workroom
+from services.api.shapes.problem import Kind
+from services.api.subscriber import Subscriber
+
+log = get_logger(__name__)
+
+router = APIRouter(tags=["events"])
+
+KEEP_ALIVE_SECONDS = 15.0
+"""A comment comes so often, and so often is the token looked at again."""
+
+SEND_SECONDS = 20.0
+"""A client that takes nothing for so long is cut off."""
+
+_EXAMPLE = """id: MS43NDguNTM
+event: execution
+data: {"id": "0199f3a2-1c00-8000-8000-000000000001", "status": "running", "deployment_name": "health_143052"}
+
+: here
+id: MS43NTAuNTU
+
+"""
+
+
+@router.get(
+    "/events",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/event-stream": {"example": _EXAMPLE}}, "description": "Until the client leaves"}
+    },
+)
+async def stream(
+    request: Request,
+    caller: Viewer,
+    token: Token,
+    cursor: Annotated[str | None, Query(description="Where to go on; the header is stronger")] = None,
+    last_event_id: Annotated[str | None, Header(description="Where to go on: the last id that was received")] = None,
+) -> Response:
+    """Server-sent events of the team: `execution`, `deployment`, `host`, `device`, each as its GET answers it.
+
+    One event for each changed resource, its latest state. `reset`: the cursor is too old, or the ledger was restored;
+    load everything anew. With an id nothing is lost and nothing comes twice, whichever worker answers.
+    """
+    feed = workroom(request).feed
+    subscriber = await feed.subscribe(caller.only_team)
+    authenticator: Authenticator = request.app.state.authenticator
+    return _Stream(feed, subscriber, _Ticket(authenticator, token, caller), last_event_id or cursor)
+
+
+class _Ticket:
+    """The right to listen, which may end."""
+
+    def __init__(self, authenticator: Authenticator, token: str, caller: Caller) -> None:
+        self._authenticator = authenticator
+        self._token = token
+        self._caller = caller
+
+    async def is_valid(self) -> bool:
+        """Whether the token still says the same; while the database is away, it does."""
+        try:
+            return await self._authenticator.caller(self._token) == self._caller
+        except ProblemError as problem:
+            return problem.kind is not Kind.UNAUTHENTICATED
+        except DATABASE_AWAY:
+            return True
+
+
+class _Stream(EventSourceResponse):
+    """The answer; its subscription ends with it, however that happens."""
+
+    def __init__(self, feed: Feed, subscriber: Subscriber, ticket: _Ticket, since: str | None) -> None:
+        # The pings are ours: they carry a cursor, which must not be ahead of what was sent.
+        super().__init__(_events(feed, subscriber, ticket, since), ping=0, sep="\n", send_timeout=SEND_SECONDS)
+        self._subscriber = subscriber
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        except SendTimeoutError:
+            log.warning("A client of the events took nothing and is cut off", within_seconds=SEND_SECONDS)
+        finally:
+            self._subscriber.close()
+
+
+async def _events(feed: Feed, subscriber: Subscriber, ticket: _Ticket, since: str | None) -> AsyncIterator[bytes]:
+    at = subscriber.begun
+    if since is not None:
+        decoded = cursors.decode(since)
+        if decoded is None:
+            yield reset_frame(at).content
+        else:
+            at = decoded
+            async for frames in feed.catch_up(decoded, subscriber.begun, subscriber.team):
+                for frame in frames:
+                    at = frame.cursor
+                    yield frame.content
+            at = _further(at, subscriber.begun)
+    yield opening(at)
+    checked = time.monotonic()
+    while not subscriber.ended:
+        frames, reached = await subscriber.take(within=max(checked + KEEP_ALIVE_SECONDS - time.monotonic(), 0))
+        for frame in frames:
+            # A client that came from a worker which was ahead of this one knows some of it.
+            if frame.cursor.epoch != at.epoch or frame.cursor.position > at.position:
+                yield frame.content
+        at = _further(at, reached)
+        if time.monotonic() - checked >= KEEP_ALIVE_SECONDS:
+            if not await ticket.is_valid():
+                return
+            checked = time.monotonic()
+            yield sign_of_life(at)
+
+
+def _further(one: Cursor, other: Cursor) -> Cursor:
+    if one.epoch != other.epoch:
+        return other
+    return max(one, other, key=lambda cursor: cursor.position)
