@@ -11,6 +11,7 @@ _seed: pytest.StashKey[int] = pytest.StashKey()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="the seed of what is drawn (default: a new one, printed)")
+    parser.addoption("--cron-expressions", type=int, default=150, help="how many cron expressions are drawn")
 
 
 def pytest_configure(config: pytest.Config) -> None:
