@@ -17,9 +17,11 @@ from libs.contracts import DeviceInfo, Reason
 from services.host_runner import process, scripts
 from services.host_runner.core.ending import Cause, Ending, How
 from services.host_runner.core.host import Run
+from services.host_runner.core.last_words import error_line
 from services.host_runner.core.outcome import Limits, Outcome, judge, not_startable
 from services.host_runner.core.vocabulary import RunExited, RunStarted
 from services.host_runner.process import ShimSpec, ShimState
+from services.host_runner.run_dir import output_tail
 from services.host_runner.runner import Runner
 
 START_SECONDS = 30.0
@@ -102,7 +104,7 @@ class Executions(Part):
             self._runner.apply(RunStarted(run.id, started_at, self._runner.now()))
         ending = await process.wait_ended(folder, pid)
         limits = Limits(run.trigger.timeout_seconds, run.trigger.silence_timeout_seconds)
-        self._exited(run, ending, judge(ending, limits))
+        self._exited(run, ending, judge(ending, limits, error_line(output_tail(folder))))
 
     def _exited(self, run: Run, ending: Ending | None, outcome: Outcome) -> None:
         started_at = None if ending is None else ending.started_at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 from datetime import UTC, datetime
 from enum import Enum, auto
@@ -15,6 +16,7 @@ OUTPUT = "output"
 """The file with the output."""
 ERRORS = "shim.err"
 """What the shim itself has to say, when it cannot begin."""
+TAIL_BYTES = 4096
 
 
 class ShimState(Enum):
@@ -81,6 +83,16 @@ def last_error(run_dir: Path) -> str:
     except FileNotFoundError:
         return ""
     return lines[-1] if lines else ""
+
+
+def output_tail(run_dir: Path) -> bytes:
+    """The last of the output, at most `TAIL_BYTES`; empty if there is none."""
+    try:
+        with (run_dir / OUTPUT).open("rb") as output:
+            output.seek(max(output.seek(0, os.SEEK_END) - TAIL_BYTES, 0))
+            return output.read()
+    except FileNotFoundError:
+        return b""
 
 
 def output_size(run_dir: Path) -> int:

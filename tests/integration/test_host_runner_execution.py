@@ -95,6 +95,73 @@ async def test_what_cannot_be_started_fails_and_the_next_runs(lab: Lab, given: d
     assert (await lab.run("login", 10)).status is ExecutionStatus.COMPLETED
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "mode", "reason", "message"),
+    [
+        ("gone.py", None, 0, Reason.SCRIPT_NOT_FOUND, "There is no script gone.py in {folder}"),
+        (
+            "plain.sh",
+            "#!/bin/sh\n",
+            0o644,
+            Reason.SPAWN_FAILED,
+            "The script could not be started: Cannot execute {path}: Permission denied",
+        ),
+        (
+            "odd.sh",
+            "#!/no/such/program\n",
+            0o755,
+            Reason.SPAWN_FAILED,
+            (
+                "The script could not be started: Cannot execute {path}: No such file or directory "
+                "(it is there, but the program in its first line is not)"
+            ),
+        ),
+        (
+            "open.py",
+            "print(",
+            0o644,
+            Reason.EXIT_CODE,
+            "Ended with exit code 1: SyntaxError: '(' was never closed",
+        ),
+        (
+            "lost.sh",
+            "#!/bin/sh\nno-such-command\n",
+            0o755,
+            Reason.EXIT_CODE,
+            "Ended with exit code 127 (a command in it was not found): {path}: 2: no-such-command: not found",
+        ),
+        (
+            "hurt.sh",
+            "#!/bin/sh\nkill -SEGV $$\n",
+            0o755,
+            Reason.SIGNALLED,
+            "Ended by signal SIGSEGV (a segmentation fault)",
+        ),
+        (
+            "loud.py",
+            "print('x' * 2_000_000)",
+            0o644,
+            None,
+            "Its output was capped: only the first 1048619 bytes are kept",
+        ),
+    ],
+)
+async def test_a_person_reads_why(
+    lab: Lab, name: str, content: str | None, mode: int, reason: Reason | None, message: str
+) -> None:
+    path = lab.scripts / name
+    if content is not None:
+        path.write_text(content)
+        path.chmod(mode)
+    ended = await lab.run("odd", 10, script_name=name)
+    assert (ended.reason, ended.message) == (reason, message.format(path=path, folder=lab.scripts))
+    if reason is None:
+        mark = b"[rigbeat: output capped at 1048576 bytes]\n"
+        output = (lab.place / "runs" / str(ended.execution_id) / "output").read_bytes()
+        assert output.endswith(mark)
+        assert ended.log_bytes == len(output)
+
+
 async def test_a_shim_that_dies_before_its_mark_is_told_at_once(lab: Lab) -> None:
     one = trigger("login")
     # Something is in the place of its mark, so that it gives up.

@@ -10,6 +10,7 @@ import pytest
 
 from libs.contracts import ExecutionStatus, Reason
 from services.host_runner.core.ending import Cause, Ending, How
+from services.host_runner.core.last_words import error_line
 from services.host_runner.core.outcome import Limits, Outcome, judge, not_startable
 
 BEGAN = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
@@ -31,6 +32,31 @@ def ending(outcome: How = How.EXITED, **given: Any) -> Ending:
         (ending(code=3, success_marker=True), COMPLETED, None, None, True),
         (ending(code=3), FAILED, Reason.EXIT_CODE, "Ended with exit code 3", False),
         (ending(code=127), FAILED, Reason.EXIT_CODE, "Ended with exit code 127 (a command in it was not found)", False),
+        (
+            ending(code=126),
+            FAILED,
+            Reason.EXIT_CODE,
+            "Ended with exit code 126 (a command in it cannot be executed)",
+            False,
+        ),
+        (
+            ending(code=0, dropped_bytes=7),
+            COMPLETED,
+            None,
+            "Its output was capped: only the first 12 bytes are kept",
+            True,
+        ),
+        (
+            ending(code=3, dropped_bytes=7, leftovers=1),
+            FAILED,
+            Reason.EXIT_CODE,
+            (
+                "Ended with exit code 3. Its output was capped: only the first 12 bytes are kept. "
+                "A process that it had left behind had to be ended"
+            ),
+            False,
+        ),
+        (ending(code=0, leftovers=2), COMPLETED, None, "2 processes that it had left behind had to be ended", True),
         (
             ending(code=0, success_marker=False),
             FAILED,
@@ -138,6 +164,35 @@ def test_status_reason_and_success_always_agree(outcome: How, cause: Cause | Non
     assert outcome_of.success is success
     assert (outcome_of.reason is None) == (outcome_of.status is COMPLETED)
     assert outcome_of.message or outcome_of.status is COMPLETED
+
+
+def test_an_exit_code_is_followed_by_the_error_that_the_script_said_last() -> None:
+    said = "KeyError: 'channel'"
+    assert judge(ending(code=1), LIMITS, said).message == "Ended with exit code 1: KeyError: 'channel'"
+    assert judge(ending(code=0), LIMITS, said).message is None
+    assert judge(ending(cause=Cause.TIMED_OUT), LIMITS, said).message == "Stopped after 3600 s, its time limit"
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (b"", None),
+        (b"probe 3 of 10: 21 ms\n", None),
+        (b"SCRIPT_SUCCESS:false\n", None),
+        (b"it told me: KeyError: 'channel'\n", None),
+        (b"Traceback (most recent call last):\nKeyError: 'channel'\n", "KeyError: 'channel'"),
+        (b"SyntaxError: '(' was never closed\n", "SyntaxError: '(' was never closed"),
+        (b"urllib.error.HTTPError: HTTP Error 503: busy", "urllib.error.HTTPError: HTTP Error 503: busy"),
+        (b"AssertionError\n\n", "AssertionError"),
+        (b"ValueError: \x1b[2J\n", None),
+        ("ValueError: größe\r\n".encode(), "ValueError: größe"),
+        (b"ValueError: " + b"x" * 300, "ValueError: " + "x" * 187 + "…"),
+        (b"/scripts/zap.sh: 3: curll: not found\n", "/scripts/zap.sh: 3: curll: not found"),
+        (b"/scripts/zap.sh: line 3: curll: command not found\n", "/scripts/zap.sh: line 3: curll: command not found"),
+    ],
+)
+def test_the_last_line_counts_when_it_names_an_error(output: bytes, said: str | None) -> None:
+    assert error_line(output) == said
 
 
 def test_the_result_of_the_script_is_kept() -> None:

@@ -58,8 +58,8 @@ def not_startable(reason: Reason, message: str, now: datetime) -> Outcome:
     return Outcome(ExecutionStatus.FAILED, completed_at=now, reason=reason, message=message, success=False)
 
 
-def judge(ending: Ending, limits: Limits) -> Outcome:
-    """The outcome of a run.
+def judge(ending: Ending, limits: Limits, said_last: str | None = None) -> Outcome:
+    """The outcome of a run. `said_last` is the error that its output ends with, if it does.
 
     `success` is the script's last SCRIPT_SUCCESS line if there is one, whatever its process did afterwards (a library
     that crashes at exit), else exit code 0. A script that had to be stopped did not succeed, whatever it had printed.
@@ -72,7 +72,8 @@ def judge(ending: Ending, limits: Limits) -> Outcome:
         status=status,
         completed_at=ending.ended_at,
         reason=reason,
-        message=". ".join(part for part in (_sentence(reason, ending, limits), *_remarks(ending)) if part) or None,
+        message=". ".join(part for part in (_sentence(reason, ending, limits, said_last), *_remarks(ending)) if part)
+        or None,
         # Nobody let a cancelled run come to a verdict.
         success=None if status is ExecutionStatus.CANCELLED else reason is None,
         exit_code=ending.code,
@@ -124,7 +125,7 @@ def _remarks(ending: Ending) -> Iterator[str]:
         yield f"{processes} that it had left behind had to be ended"
 
 
-def _sentence(reason: Reason | None, ending: Ending, limits: Limits) -> str:
+def _sentence(reason: Reason | None, ending: Ending, limits: Limits, said_last: str | None) -> str:
     sentence = "" if reason is None else SENTENCES[reason]
     match reason:
         case Reason.TIMED_OUT:
@@ -141,6 +142,7 @@ def _sentence(reason: Reason | None, ending: Ending, limits: Limits) -> str:
         case Reason.EXIT_CODE:
             words = EXIT_CODES_IN_WORDS.get(ending.code or 0)
             sentence = f"Ended with exit code {ending.code}" + (f" ({words})" if words else "")
+            sentence += f": {said_last}" if said_last else ""
         case Reason.SCRIPT_REPORTED_FAILURE if ending.code:
             sentence = f"{sentence} and ended with exit code {ending.code}"
         case _:
