@@ -7,5 +7,6 @@ pytest_plugins = (
     "tests.support.seed",
     "tests.support.servers",
     "tests.support.api",
+    "tests.support.s3",
     "tests.support.system",
 )

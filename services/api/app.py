@@ -37,6 +37,7 @@ from services.api.routes import (
     health,
     hosts,
     logs,
+    operation,
     why,
 )
 from services.api.routes.workroom import Workroom
@@ -121,7 +122,7 @@ def create_app(
     app.state.authenticator = Authenticator(database, time.monotonic)
     problems.install(app)
     api = APIRouter(prefix=PREFIX, responses=_PROBLEMS, dependencies=[Depends(unambiguous)])
-    for routes in (deployments, executions, logs, artifacts, hosts, cron, why, events, broker, dead_letters):
+    for routes in (deployments, executions, logs, artifacts, hosts, cron, why, events, broker, dead_letters, operation):
         api.include_router(routes.router)
     app.include_router(api)
     app.include_router(health.router)

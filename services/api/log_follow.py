@@ -1,4 +1,4 @@
-"""A log while it grows: what is stored, piece by piece, until the execution has ended and all of it is there."""
+"""A log while it grows: stored parts and live pieces in one, until the execution has ended and all of it is there."""
 
 from __future__ import annotations
 
@@ -8,59 +8,102 @@ from uuid import UUID
 
 from sse_starlette import ServerSentEvent
 
+from libs.chassis.logs import get_logger
 from libs.contracts import ENDED, ExecutionStatus
+from libs.ledger.pool import DATABASE_AWAY
 from services.api.auth import Caller
-from services.api.core.text_pieces import whole_text
+from services.api.core.live_log import LiveLog, Text
 from services.api.database import Database
-from services.api.log_store import LogPart, LogStore
+from services.api.live_logs import Inbox, LiveLogs
+from services.api.log_store import LogStore
+from services.api.object_store import STORE_AWAY
+from services.api.problems import ProblemError
 from services.api.shapes.base import Shape
 from services.api.shapes.log import Output, OutputEnd
 from services.api.statements import SQL
 from services.api.transactions import transaction
 
 LOOK_EVERY_SECONDS = 0.5
-PIECE_BYTES = 1 << 16
+LOOK_IN_THE_STORE_EVERY_SECONDS = 2.0
+"""While live pieces come without a gap: for one that was lost and had no successor."""
+READ_BYTES = 1 << 20
+
+log = get_logger(__name__)
 
 
-async def follow(
-    database: Database, store: LogStore, caller: Caller, execution_id: UUID, offset: int
-) -> AsyncIterator[ServerSentEvent]:
-    """Events `output` from the byte `offset` on, and one `end`.
+class Follower:
+    """One person's view of a log, from a byte on."""
 
-    An execution that ended ten minutes ago is not waited for any more, whatever its host still owes.
-    """
-    while True:
-        # Asked before the parts: what was stored until the end is then surely among them.
-        async with transaction(database, caller) as connection:
-            progress = await connection.fetchrow(SQL.log_progress, execution_id)
-        if progress is None:  # dropped by retention while we looked
-            return
-        parts = await store.parts(execution_id, after=offset)
-        stored = parts[-1].end if parts else offset
-        over = ExecutionStatus(progress["status"]) in ENDED and (
-            stored >= progress["log_bytes"] or bool(progress["long_ago"])
-        )
-        async for event in _pieces(store, execution_id, parts, offset, stored, final=over):
-            offset = int(event.id or offset)
-            yield event
-        if over:
-            yield _event("end", OutputEnd(status=progress["status"], size=offset), offset)
-            return
-        await asyncio.sleep(LOOK_EVERY_SECONDS)
+    def __init__(self, database: Database, store: LogStore, caller: Caller, execution_id: UUID, offset: int) -> None:
+        self._database = database
+        self._store = store
+        self._caller = caller
+        self._execution_id = execution_id
+        self._log = LiveLog(offset)
+        self._looked_at = float("-inf")
+        self._deaf_at = float("-inf")
+
+    async def events(self, live: LiveLogs, host: str) -> AsyncIterator[ServerSentEvent]:
+        """Events `output`, and one `end`.
+
+        An execution that ended ten minutes ago is not waited for any more, whatever its host still owes. When the
+        database or the store goes away, it stops without `end`: the client comes back, and goes on where it was.
+        """
+        try:
+            async for event in self._events(live, host):
+                yield event
+        except (ProblemError, *STORE_AWAY, *DATABASE_AWAY) as error:
+            log.warning("A followed log breaks off", execution_id=str(self._execution_id), reason=str(error))
+
+    async def _events(self, live: LiveLogs, host: str) -> AsyncIterator[ServerSentEvent]:
+        loop = asyncio.get_running_loop()
+        # Before the first look into the store: what is not there yet is then surely heard, or a gap.
+        with live.follow(host, self._execution_id) as inbox:
+            asked_at = float("-inf")
+            while True:
+                if loop.time() - asked_at >= LOOK_EVERY_SECONDS:
+                    asked_at = loop.time()
+                    # Asked before the store: what was stored until the end is then surely found.
+                    async with transaction(self._database, self._caller) as connection:
+                        progress = await connection.fetchrow(SQL.log_progress, self._execution_id)
+                    if progress is None:  # dropped by retention while we looked
+                        return
+                    has_ended = ExecutionStatus(progress["status"]) in ENDED
+                    if has_ended or self._must_look(inbox, asked_at):
+                        self._looked_at = asked_at
+                        async for event in self._stored():
+                            yield event
+                    if has_ended and (self._log.reach >= progress["log_bytes"] or progress["long_ago"]):
+                        for text in self._log.take(final=True):
+                            yield _output(text)
+                        size = self._log.reach
+                        yield _event("end", OutputEnd(status=progress["status"], size=size), size)
+                        return
+                for offset, content in await inbox.wait(max(asked_at + LOOK_EVERY_SECONDS - loop.time(), 0.0)):
+                    self._log.add(offset, content)
+                for text in self._log.take(final=False):
+                    yield _output(text)
+
+    def _must_look(self, inbox: Inbox, now: float) -> bool:
+        if not inbox.is_listening:
+            self._deaf_at = now
+        # Just after we began to listen, what was said before is still on its way to the store.
+        is_sure = not self._log.is_short and now - self._deaf_at > LOOK_IN_THE_STORE_EVERY_SECONDS
+        return now - self._looked_at >= (LOOK_IN_THE_STORE_EVERY_SECONDS if is_sure else LOOK_EVERY_SECONDS)
+
+    async def _stored(self) -> AsyncIterator[ServerSentEvent]:
+        """What the store has and we do not, piece by piece, so that a big log is never in the memory."""
+        parts = await self._store.parts(self._execution_id, after=self._log.reach)
+        stored = parts[-1].end if parts else 0
+        while (at := self._log.reach) < stored:
+            end = min(at + READ_BYTES, stored)
+            self._log.add(at, b"".join([piece async for piece in self._store.read(self._execution_id, parts, at, end)]))
+            for text in self._log.take(final=False):
+                yield _output(text)
 
 
-async def _pieces(
-    store: LogStore, execution_id: UUID, parts: list[LogPart], offset: int, stored: int, *, final: bool
-) -> AsyncIterator[ServerSentEvent]:
-    while offset < stored:
-        end = min(offset + PIECE_BYTES, stored)
-        content = b"".join([piece async for piece in store.read(execution_id, parts, offset, end)])
-        text, taken = whole_text(content, final=final and end == stored)
-        if not taken:
-            return
-        body = Output(offset=offset, text=text)
-        offset += taken
-        yield _event("output", body, offset)
+def _output(text: Text) -> ServerSentEvent:
+    return _event("output", Output(offset=text.start, text=text.text), text.end)
 
 
 def _event(kind: str, body: Shape, offset: int) -> ServerSentEvent:

@@ -9,16 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
-
-STORE_AWAY = (BaseError, OSError)
-"""What the object store raises when it is away or full."""
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import ObjectStore
 
 _MOST_REMEMBERED = 10_000
 
@@ -46,13 +41,6 @@ class LogStore:
         self._store = store
         # How far a log reached when last seen; another worker may know of more, never of less.
         self._reach: OrderedDict[UUID, int] = OrderedDict()
-
-    @classmethod
-    def at(cls, url: str) -> LogStore:
-        """The store at a `file:///…` (made if it is missing) or an `s3://…` url."""
-        if url.startswith("file://"):
-            return cls(LocalStore(Path(unquote(urlsplit(url).path)), mkdir=True))
-        return cls(from_url(url))
 
     async def parts(self, execution_id: UUID, *, after: int = 0) -> list[LogPart]:
         """What is stored behind the byte `after`, in order and without gaps."""

@@ -9,11 +9,12 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from services.api.auth import Caller, HostCaller, Viewer, speak_for_host
+from services.api.auth import HostCaller, Viewer
 from services.api.core.byte_range import UnsatisfiableError, wanted
-from services.api.database import Database
-from services.api.log_follow import follow
-from services.api.log_store import STORE_AWAY, GapError
+from services.api.log_follow import Follower
+from services.api.log_store import GapError
+from services.api.object_store import STORE_AWAY
+from services.api.ownership import team_of_own
 from services.api.problems import ProblemError, not_found, unavailable
 from services.api.routes.workroom import workroom
 from services.api.shapes.log import Have
@@ -42,11 +43,13 @@ async def read(
     """The raw bytes (`Range` works), or with `follow=true` events `output` and `end`, resumed by `Last-Event-ID`."""
     room = workroom(request)
     async with transaction(room.database, caller) as connection:
-        if await connection.fetchrow(SQL.log_progress, execution_id) is None:
-            raise not_found("execution")
+        progress = await connection.fetchrow(SQL.log_progress, execution_id)
+    if progress is None:
+        raise not_found("execution")
     if follow_it:
         offset = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else 0
-        events = follow(room.database, room.logs, caller, execution_id, offset)
+        follower = Follower(room.database, room.logs, caller, execution_id, offset)
+        events = follower.events(room.live_logs, progress["host_name"])
         return EventSourceResponse(events, ping=KEEP_ALIVE_SECONDS, sep="\n")
     try:
         parts = await room.logs.parts(execution_id)
@@ -79,8 +82,7 @@ async def upload(
     """A part of the log from its host, from byte `offset` on. A repeat is 204; a gap is 409 and says what is there."""
     room = workroom(request)
     content = await request.body()
-    if not await _is_its_own(room.database, caller, execution_id):
-        raise not_found("execution on this host")
+    await team_of_own(room.database, caller, execution_id)
     try:
         await room.logs.append(execution_id, offset, content)
     except GapError as gap:
@@ -88,9 +90,3 @@ async def upload(
     except STORE_AWAY:
         raise unavailable("The store of the logs is away; send this part again") from None
     return Response(status_code=204)
-
-
-async def _is_its_own(database: Database, caller: Caller, execution_id: UUID) -> bool:
-    async with database.connection() as connection, connection.transaction():
-        await speak_for_host(connection)
-        return await connection.fetchval(SQL.execution_of_host, execution_id, caller.host_name) is not None

@@ -2,13 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
+
+from pydantic import ConfigDict
+from pydantic.config import JsonDict
 
 from libs.contracts import ExecutionStatus, Instant, Kind
 from services.api.core.lateness import late_seconds, lateness
-from services.api.shapes.base import Shape
+from services.api.core.report import report_of
+from services.api.shapes.base import Items, Shape
+
+_ID = "0199f3a2-1c00-8000-8000-000000000001"
+_EXAMPLE: JsonDict = {
+    "id": _ID,
+    "deployment_id": "0199f39e-0000-7000-8000-000000000001",
+    "deployment_name": "health_143052",
+    "host_name": "lab-1",
+    "device_id": "stb-1",
+    "script_name": "health.py",
+    "parameters": "--limit 2",
+    "userinterface_name": "demo",
+    "team_id": "0199f39d-0000-7000-8000-000000000001",
+    "kind": "cron",
+    "scheduled_at": "2026-11-23T10:20:00Z",
+    "queued_at": None,
+    "queue_position": None,
+    "started_at": "2026-11-23T10:20:00.040000Z",
+    "completed_at": "2026-11-23T10:20:05.250000Z",
+    "status": "failed",
+    "reason": "exit_code",
+    "message": "Ended with exit code 1",
+    "presumed": False,
+    "success": False,
+    "exit_code": 1,
+    "signal": None,
+    "duration_seconds": 5.21,
+    "late_seconds": 0.04,
+    "lateness": {"claim": 0.01, "publish": 0.005, "queue": 0.005, "admission": 0.005, "wait": 0.0, "spawn": 0.015},
+    "script_result_id": None,
+    "log_bytes": 81233,
+    "log_url": f"/api/v1/executions/{_ID}/log",
+    "report_url": f"/api/v1/executions/{_ID}/report",
+    "artifacts": [{"name": "junit.xml", "size": 812, "url": f"/api/v1/executions/{_ID}/artifacts/junit.xml"}],
+    "junit": {"tests": 12, "failures": 1, "errors": 0, "skipped": 0},
+    "cancel_requested_at": None,
+    "triggered_by": None,
+}
 
 
 class Lateness(Shape):
@@ -23,24 +65,45 @@ class Lateness(Shape):
 
 
 class Artifact(Shape):
-    """A file that a script left behind."""
+    """A file that a script left behind; its size in bytes."""
 
     name: str
     size: int
     url: str
 
+    @classmethod
+    def of(cls, execution_id: UUID, record: Mapping[str, Any]) -> Artifact:
+        """From `name` and `size`."""
+        return cls(name=record["name"], size=record["size"], url=artifact_url(execution_id, record["name"]))
+
+
+class Artifacts(Items[Artifact]):
+    """All of an execution, by name."""
+
 
 class JUnit(Shape):
-    """The sums of a JUnit report."""
+    """The sums of all JUnit reports of an execution."""
 
     tests: int
     failures: int
     errors: int
     skipped: int
 
+    @classmethod
+    def of(cls, sums: Sequence[Mapping[str, int]]) -> JUnit | None:
+        """The sum of some; None of none."""
+        return cls(**{name: sum(one[name] for one in sums) for name in cls.model_fields}) if sums else None
+
+
+def artifact_url(execution_id: UUID, name: str) -> str:
+    """Where the file is had."""
+    return f"/api/v1/executions/{execution_id}/artifacts/{quote(name)}"
+
 
 class Execution(Shape):
     """What became of one fire. Times in UTC, durations in seconds."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     id: UUID
     deployment_id: UUID
@@ -78,7 +141,11 @@ class Execution(Shape):
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Execution:
-        """The shape of a row of `deployment_executions` with its deployment's name and its queue position."""
+        """The shape of a row of `deployment_executions` with its deployment's name, its queue position and its `files`
+        (name, size and junit of each artifact).
+        """
+        files: Sequence[Mapping[str, Any]] = record["files"] or ()
+        has_report = report_of(file["name"] for file in files) is not None
         return cls(
             **record,
             message=record["skip_reason"] if record["status"] == ExecutionStatus.SKIPPED else record["error_message"],
@@ -99,7 +166,7 @@ class Execution(Shape):
                 )
             ),
             log_url=f"/api/v1/executions/{record['id']}/log",
-            report_url=None,
-            artifacts=[],
-            junit=None,
+            report_url=f"/api/v1/executions/{record['id']}/report" if has_report else None,
+            artifacts=[Artifact.of(record["id"], file) for file in files],
+            junit=JUnit.of([file["junit"] for file in files if file["junit"] is not None]),
         )

@@ -2,16 +2,20 @@
 
 -- name: execution
 SELECT e.*, d.name AS deployment_name,
-       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position
+       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files
 FROM deployment_executions e
 JOIN deployments d ON d.id = e.deployment_id
 LEFT JOIN devices v ON v.host_name = e.host_name AND v.device_id = e.device_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('name', a.name, 'size', a.size, 'junit', a.junit) ORDER BY a.name) AS files
+    FROM artifacts a WHERE a.execution_id = e.id
+) f ON true
 WHERE e.id = $1;
 
 -- name: history_page
 -- Of one deployment. Ids begin with the nominal time, so a stretch of time is a range of ids.
 SELECT e.*, d.name AS deployment_name,
-       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position
+       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files
 FROM (
     SELECT * FROM deployment_executions
     WHERE deployment_id = $1
@@ -25,11 +29,15 @@ FROM (
 ) e
 JOIN deployments d ON d.id = e.deployment_id
 LEFT JOIN devices v ON v.host_name = e.host_name AND v.device_id = e.device_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('name', a.name, 'size', a.size, 'junit', a.junit) ORDER BY a.name) AS files
+    FROM artifacts a WHERE a.execution_id = e.id
+) f ON true
 ORDER BY e.id DESC;
 
 -- name: executions_page
 SELECT e.*, d.name AS deployment_name,
-       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position
+       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files
 FROM (
     SELECT * FROM deployment_executions
     WHERE ($1::uuid IS NULL OR team_id = $1)
@@ -46,6 +54,10 @@ FROM (
 ) e
 JOIN deployments d ON d.id = e.deployment_id
 LEFT JOIN devices v ON v.host_name = e.host_name AND v.device_id = e.device_id
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('name', a.name, 'size', a.size, 'junit', a.junit) ORDER BY a.name) AS files
+    FROM artifacts a WHERE a.execution_id = e.id
+) f ON true
 ORDER BY e.id DESC;
 
 -- name: execution_locked
@@ -56,10 +68,10 @@ UPDATE deployment_executions SET cancel_requested_at = $2 WHERE id = $1 AND canc
 
 -- name: execution_of_host
 -- For an upload: the execution, if it is this host's own and the host is not revoked.
-SELECT e.id FROM deployment_executions e
+SELECT e.id, e.team_id FROM deployment_executions e
 JOIN hosts h ON h.name = e.host_name AND h.revoked_at IS NULL
 WHERE e.id = $1 AND e.host_name = $2;
 
 -- name: log_progress
-SELECT status, log_bytes, completed_at < ledger.now() - interval '10 minutes' AS long_ago
+SELECT status, log_bytes, host_name, completed_at < ledger.now() - interval '10 minutes' AS long_ago
 FROM deployment_executions WHERE id = $1;
