@@ -51,7 +51,7 @@ DEPLOYMENT: dict[str, Any] = {
     "end_date": "2026-12-24T00:00:00Z",
     "max_executions": 20,
     "execution_count": 3,
-    "last_executed_at": "2026-11-23T10:20:00.041Z",
+    "last_executed_at": "2026-11-23T10:20:00.041200Z",
     "next_fire_at": "2026-11-23T10:30:00Z",
     "status": "active",
     "status_reason": None,
@@ -64,9 +64,9 @@ DEPLOYMENT: dict[str, Any] = {
     "timeout_seconds": 3600.0,
     "silence_timeout_seconds": None,
     "version": 1,
-    "created_at": "2026-11-23T09:52:13.507Z",
+    "created_at": "2026-11-23T09:52:13.507118Z",
     "created_by": "ann",
-    "updated_at": "2026-11-23T09:52:13.507Z",
+    "updated_at": "2026-11-23T09:52:13.507118Z",
     "deleted_at": None,
 }
 
