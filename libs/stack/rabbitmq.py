@@ -51,6 +51,7 @@ class RabbitMQ:
         self._installation = installation
         self._durable = durable
         self._child: Child | None = None
+        self._is_ready = False
         self._node: Node | None = None
 
     @property
@@ -88,6 +89,7 @@ class RabbitMQ:
         if self._child is not None and self._child.poll() is None:
             return self._child
         self.stop()  # of a node that died an epmd is left
+        self._is_ready = False
         installation = self._installation or find_rabbitmq(default_cache())
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self._lock()
@@ -108,12 +110,16 @@ class RabbitMQ:
         finally:
             os.close(lock)  # the node has it now, for as long as it lives
         self._await_ready(self._child)
+        self._is_ready = True
         return self._child
 
     def stop(self) -> None:
-        """Stop orderly (or at once, when not durable), epmd last. Boring when it does not run."""
+        """Stop orderly (or at once, when not durable or not yet ready), epmd last. Boring when it does not run.
+
+        A node that still starts does not listen to a SIGTERM, and has taken nothing that could be lost.
+        """
         if self._child is not None:
-            if self._durable and self._child.poll() is None:
+            if self._durable and self._is_ready and self._child.poll() is None:
                 self._drop_statistics()
                 self._child.terminate(_STOP_SECONDS)
             self._child.kill()
