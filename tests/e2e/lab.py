@@ -25,6 +25,7 @@ class Lab:
     system: System
     folder: Path
     deployed: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
 
     # --- over HTTP
 
@@ -89,6 +90,37 @@ class Lab:
 
         return until(there, within=within, what=f"{number} executions of {deployment['name']}") or []
 
+    # --- devices
+
+    def device(self, device_id: str) -> dict[str, Any]:
+        """The device as its host's page shows it."""
+        hosts = self.call("GET", "/hosts")["items"]
+        [found] = [
+            each
+            for host in hosts
+            if host["name"] == "lab-1"
+            for each in host["devices"]
+            if each["device_id"] == device_id
+        ]
+        return dict(found)
+
+    def wait_for_device(self, device_id: str, status: str, within: float = 10, **more: Any) -> dict[str, Any]:
+        """The device, once it has this status and what else is asked for."""
+
+        def there() -> dict[str, Any] | None:
+            seen = self.device(device_id)
+            return seen if seen.items() >= {"status": status, **more}.items() else None
+
+        return until(there, within=within, what=f"{device_id} is {status} {more}") or {}
+
+    def lock(self, device_id: str, reason: str, seconds: int | None = None) -> dict[str, Any]:
+        self.locked.append(device_id)
+        body = {"reason": reason, "seconds": seconds}
+        return dict(self.call("POST", f"/hosts/lab-1/devices/{device_id}/lock", json=body))
+
+    def unlock(self, device_id: str) -> dict[str, Any]:
+        return dict(self.call("POST", f"/hosts/lab-1/devices/{device_id}/unlock"))
+
     # --- the clock
 
     def to_next_minute(self) -> None:
@@ -137,10 +169,12 @@ class Lab:
         self.system.wait_until_ready(within=within)
 
     def clean_up(self) -> None:
-        """Open every gate, delete what was deployed, wait for what still runs."""
+        """Open every gate, give back every device, delete what was deployed, wait for what still runs."""
         for gate in ("a", "b", "c"):
             self.open(gate)
         self.wait_until_ready()
+        for device_id in self.locked:
+            self.unlock(device_id)
         for identity in self.deployed:
             self.call("DELETE", f"/deployments/{identity}", expect=200)
         for identity in self.deployed:
