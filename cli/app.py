@@ -6,8 +6,10 @@ import typer
 
 from cli.commands import deployments, executions, hosts, scripts
 from cli.commands.next import next_fires
+from cli.commands.recover import recover
 from cli.commands.status import status
 from cli.commands.up import up
+from cli.commands.verify import verify
 from cli.commands.why import why
 from cli.options import ApiUrlOption, Given, HomeOption, JsonOption
 
@@ -31,6 +33,8 @@ app.command()(up)
 app.command()(status)
 app.command("next")(next_fires)
 app.command()(why)
+app.command()(verify)
+app.command()(recover)
 app.add_typer(deployments.app, name="deployments")
 app.add_typer(executions.app, name="executions")
 app.add_typer(hosts.app, name="hosts")

@@ -41,9 +41,9 @@ class Api:
         """The object at this path."""
         return self._object("GET", path, params=_given(params))
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Json:
-        """What the API answers."""
-        return self._object("POST", path, json=dict(body or {}))
+    def post(self, path: str, body: Mapping[str, Any] | None = None, *, within: float = _REQUEST_SECONDS) -> Json:
+        """What the API answers, `within` so many seconds."""
+        return self._object("POST", path, json=dict(body or {}), timeout=within)
 
     def patch(self, path: str, body: Mapping[str, Any], version: int | None = None) -> Json:
         """Edit; refused when the version is no longer this one."""

@@ -1,0 +1,33 @@
+-- I1: one decision for every fire.
+
+-- name: fires_deployments
+-- Those that may have had a fire in the period, page by page.
+SELECT d.id, d.name, d.next_fire_at
+FROM deployments d
+WHERE ($1::uuid IS NULL OR d.id > $1)
+  AND (d.status = 'active' OR d.updated_at >= $2
+       OR EXISTS (SELECT FROM deployment_executions e
+                  WHERE e.deployment_id = d.id AND e.id >= $3 AND e.kind IN ('cron', 'catch_up')))
+ORDER BY d.id
+LIMIT $4;
+
+-- name: fires_versions
+SELECT deployment_id, valid_from, counted_from, cron_expression, timezone, start_date, end_date, status, deleted
+FROM deployment_versions
+WHERE deployment_id = ANY ($1::uuid[])
+ORDER BY deployment_id, version;
+
+-- name: fires_backlogs
+SELECT deployment_id, from_at, until_at FROM backlogs WHERE deployment_id = ANY ($1::uuid[]);
+
+-- name: fires_rows
+-- A row that only the host knew was decided, for all that the ledger knows, at its own time and for no window.
+SELECT e.deployment_id,
+       array_agg(e.scheduled_at) FILTER (WHERE t.is_named AND NOT t.by_host) AS fires,
+       array_agg(e.scheduled_at) FILTER (WHERE t.is_named AND t.by_host) AS told_by_host,
+       array_agg(e.scheduled_at) FILTER (WHERE NOT t.is_named) AS misnamed
+FROM deployment_executions e,
+     LATERAL (SELECT e.id = ledger.fire_id(e.deployment_id, e.scheduled_at) AS is_named,
+                     e.not_after IS NULL AND e.decided_at = e.scheduled_at AS by_host) t
+WHERE e.deployment_id = ANY ($1::uuid[]) AND e.id >= $2 AND e.kind IN ('cron', 'catch_up')
+GROUP BY e.deployment_id;

@@ -1,0 +1,38 @@
+-- I5: the limit is exact.
+
+-- name: counts
+-- The count is that of the rows, whoever folded them. Where there is no limit, a long history is not counted again.
+SELECT count(*) OVER ()::integer AS rows,
+       format('%s (%s) counts %s executions, its rows are %s', t.name, t.id, t.execution_count, t.counted) AS sentence
+FROM (
+    SELECT d.id, d.name, d.execution_count, (
+        SELECT count(*) FROM deployment_executions e
+        WHERE e.deployment_id = d.id AND NOT e.presumed
+          AND (e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL))
+    ) AS counted
+    FROM (
+        SELECT * FROM deployments
+        WHERE (updated_at >= $1 OR last_executed_at >= $1) AND (max_executions IS NOT NULL OR execution_count <= $2)
+        ORDER BY id DESC LIMIT $3
+    ) d
+) t
+WHERE t.execution_count <> t.counted
+ORDER BY t.id LIMIT 10;
+
+-- name: over_limit
+-- Attempts: what counts and what runs.
+SELECT count(*) OVER ()::integer AS rows,
+       format('%s (%s) had %s attempts, its limit is %s', t.name, t.id, t.attempts, t.max_executions) AS sentence
+FROM (
+    SELECT d.id, d.name, d.max_executions, d.execution_count + (
+        SELECT count(*) FROM deployment_executions e
+        WHERE e.deployment_id = d.id AND e.status = 'running'
+    ) AS attempts
+    FROM (
+        SELECT * FROM deployments
+        WHERE max_executions IS NOT NULL AND (execution_count > 0 OR status IN ('active', 'paused'))
+        ORDER BY id DESC LIMIT $1
+    ) d
+) t
+WHERE t.attempts > t.max_executions
+ORDER BY t.id LIMIT 10;
