@@ -64,6 +64,8 @@ def cronsims(expression: str, timezone: str, after: datetime, until: datetime) -
     found: list[datetime] = []
     for fire in CronSim(expression, after.astimezone(zone(timezone))):
         at = fire.astimezone(UTC)
+        if at <= after:  # begun in the second pass of a repeated hour, it tells of the first one, too
+            continue
         if at > until or (found and at <= found[-1]):
             break
         found.append(at)
