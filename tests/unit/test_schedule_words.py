@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from libs.schedule import PRESETS, CronError, describe
+from libs.schedule import PRESETS, CronError, describe, occurrences
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,41 @@ def test_describe(expression: str, words: str) -> None:
     assert describe(expression) == describe(expression, "Europe/Berlin") == words
 
 
-def test_presets_are_told_apart_by_their_words() -> None:
-    assert len({describe(preset.cron_expression) for preset in PRESETS}) == len(PRESETS)
+PRESET_WORDS = {
+    # name: words, and how often in the four weeks from Monday 23 November 2026 on
+    "Every minute": ("Every minute", 28 * 24 * 60),
+    "Every 5 minutes": ("Every 5 minutes", 28 * 24 * 12),
+    "Every 10 minutes": ("Every 10 minutes", 28 * 24 * 6),
+    "Every 15 minutes": ("Every 15 minutes", 28 * 24 * 4),
+    "Every 30 minutes": ("Every 30 minutes", 28 * 24 * 2),
+    "Every hour": ("Every hour", 28 * 24),
+    "Every 2 hours": ("Every 2 hours", 28 * 12),
+    "Three times a day": ("At 08:00, 14:00 and 20:00, every day", 28 * 3),
+    "Daily at 2am": ("At 02:00, every day", 28),
+    "Daily at 10am": ("At 10:00, every day", 28),
+    "Hourly overnight": ("Every hour from 22:00 to 06:00", 28 * 9),
+    "Weekdays at 9am": ("At 09:00, Monday to Friday", 20),
+    "Business hours": ("Every hour from 09:00 to 17:00, Monday to Friday", 20 * 9),
+    "Business hours, every 30 minutes": ("Every 30 minutes from 09:00 to 17:30, Monday to Friday", 20 * 18),
+    "Weekly Monday": ("At 00:00, on Monday", 4),
+    "Weekends at midnight": ("At 00:00, on Saturday and Sunday", 8),
+    "Monthly": ("At 00:00, on day 1 of the month", 1),
+}
+
+
+def test_every_preset_says_what_it_does_and_does_it() -> None:
+    monday = datetime(2026, 11, 23, tzinfo=UTC)
+    before, last = monday - timedelta(seconds=1), monday + timedelta(days=28) - timedelta(seconds=1)
+    told = {
+        preset.name: (
+            describe(preset.cron_expression),
+            sum(1 for _ in occurrences(preset.cron_expression, "UTC", before, last)),
+        )
+        for preset in PRESETS
+    }
+    assert told == PRESET_WORDS
+    assert len(PRESETS) >= 14
+    assert len({words for words, _ in told.values()}) == len(PRESETS), "they are told apart by their words"
 
 
 def test_what_does_not_fire_has_no_words() -> None:
