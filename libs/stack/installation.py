@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from libs.stack import packages
+from libs.stack.container import Engine, find_engine
 from libs.stack.errors import StackError
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -42,12 +43,22 @@ def default_cache() -> Path:
     return Path.home() / ".cache" / "rigbeat"
 
 
-def find_rabbitmq(cache: Path, tell: Callable[[str], None] = lambda _line: None) -> Installation:
-    """The machine's own RabbitMQ, else the distribution's packages in the cache; StackError says what to do otherwise.
+def find_rabbitmq(cache: Path, tell: Callable[[str], None] = lambda _line: None) -> Installation | Engine:
+    """The machine's own RabbitMQ, else the distribution's packages in the cache, else a container engine's.
 
-    `tell` gets a line for people when something takes long.
+    StackError says what to do when there is none. `tell` gets a line for people when something takes long.
     """
-    return _on_machine() or _unpacked(packages.unpacked(cache, tell))
+    on_machine = _on_machine()
+    if on_machine is not None:
+        return on_machine
+    try:
+        return _unpacked(packages.unpacked(cache, tell))
+    except StackError as refusal:
+        engine = find_engine()
+        if engine is None:
+            raise
+        tell(f"{refusal} Meanwhile it runs in a container.")
+        return engine
 
 
 def _on_machine() -> Installation | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.stack import secret
+from libs.stack.container import Engine
 from libs.stack.installation import Installation
 from libs.stack.ports import LOOPBACK
 
@@ -33,12 +34,13 @@ class Node:
     directory: Path
     name: str
     ports: NodePorts
-    installation: Installation
+    installation: Installation | Engine
 
     def environment(self) -> dict[str, str]:
         """For the server's script and for epmd; every path that has a default in /etc or /var is set."""
         home = self.directory
-        return self.installation.environment() | {
+        found = self.installation.environment() if isinstance(self.installation, Installation) else {}
+        return found | {
             "HOME": str(home),
             "ERL_EPMD_PORT": str(self.ports.epmd),
             "ERL_EPMD_ADDRESS": LOOPBACK,
@@ -70,11 +72,13 @@ class Node:
             "inet_dist_listen_max": port,
         }
         # Named from the start: otherwise RabbitMQ starts a second Erlang first, only to have epmd started (1 s).
-        named = ["-sname", self.name, "-start_epmd", "false"]
+        named = ["-sname", self.name]
+        if isinstance(self.installation, Installation):
+            named += ["-start_epmd", "false"]  # ours runs; in a container Erlang's own ends with it
         return named + [part for key, value in kernel.items() for part in ("-kernel", key, value)]
 
 
-def prepare(directory: Path, ports: NodePorts, installation: Installation) -> Node:
+def prepare(directory: Path, ports: NodePorts, installation: Installation | Engine) -> Node:
     """Write the node's files; what was drawn once (name, cookie, password) stays, for the queues depend on it."""
     secret.kept(directory / ".erlang.cookie", mode=_OWNER_READS)
     name = directory / "name"

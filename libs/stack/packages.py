@@ -24,6 +24,7 @@ _OF_THE_SYSTEM = frozenset({"libc6", "libgcc-s1"})
 """Never taken from a package: a second C library in one process is a crash."""
 _RELATIONS = ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")
 _TOOLS = ("apt-get", "apt-cache", "dpkg", "dpkg-query")
+_OTHERWISE = "install RabbitMQ, start a Docker engine, or set RIGBEAT_AMQP_URL to one that runs already."
 _ERLANG_HOME = "/usr/lib/erlang"
 
 
@@ -112,16 +113,10 @@ def _download(draft: Path, tell: Callable[[str], None]) -> None:
     update = own.get("update", cwd=draft)
     names = own.needed()
     if not names:
-        raise StackError(
-            f"The package {_SERVER} cannot be found ({update.tail()}); "
-            "check the network, or install RabbitMQ, or set RIGBEAT_AMQP_URL to one that runs already."
-        )
+        raise StackError(f"The package {_SERVER} cannot be found ({update.tail()}); check the network, {_OTHERWISE}")
     answer = own.get("download", *names, cwd=archives)
     if answer.code != 0:
-        raise StackError(
-            f"RabbitMQ's packages cannot be downloaded ({answer.tail()}); "
-            "check the network, or install RabbitMQ, or set RIGBEAT_AMQP_URL to one that runs already."
-        )
+        raise StackError(f"RabbitMQ's packages cannot be downloaded ({answer.tail()}); check the network, {_OTHERWISE}")
 
 
 def _own_lists(place: Path) -> Apt:
@@ -166,10 +161,7 @@ def _distribution() -> str:
 def _tool(name: str) -> str:
     path = shutil.which(name)
     if path is None:
-        raise StackError(
-            f"There is no rabbitmq-server on this machine and no {name} to fetch one; "
-            "install RabbitMQ, or set RIGBEAT_AMQP_URL to one that runs already."
-        )
+        raise StackError(f"There is no rabbitmq-server on this machine and no {name} to fetch one; {_OTHERWISE}")
     return path
 
 

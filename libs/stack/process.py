@@ -93,7 +93,7 @@ def start(
     name: str,
     command: Sequence[str | Path],
     *,
-    env: Mapping[str, str],
+    env: Mapping[str, str] | None,
     log: Path,
     cwd: Path | None = None,
     user: User | None = None,
@@ -102,7 +102,8 @@ def start(
 ) -> Child:
     """Start a program that gets `death_signal` when this process ends.
 
-    `command[0]` is an absolute path. Its output is appended to `log`. It inherits the descriptors in `keep_open`.
+    `command[0]` is an absolute path. Its output is appended to `log`. It inherits the descriptors in `keep_open`, and
+    this process's environment when `env` is None.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LARGEST_LOG_BYTES:
@@ -115,7 +116,7 @@ def start(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=dict(env),
+                env=None if env is None else dict(env),
                 cwd=cwd,
                 process_group=0,
                 pass_fds=tuple(keep_open),

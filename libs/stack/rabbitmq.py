@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 
 from libs.stack import ports, secret
 from libs.stack.answers import greets, serves
+from libs.stack.container import Engine, name_of
 from libs.stack.errors import StackError
 from libs.stack.installation import Installation, default_cache, find_rabbitmq
 from libs.stack.node import USER, Node, NodePorts, prepare
@@ -40,7 +42,7 @@ class RabbitMQ:
         management_port: int | None = None,
         prometheus_port: int | None = None,
         log: Path,
-        installation: Installation | None = None,
+        installation: Installation | Engine | None = None,
         durable: bool = True,
     ) -> None:
         self.directory = directory.absolute()
@@ -95,15 +97,7 @@ class RabbitMQ:
         lock = self._lock()
         try:
             node = prepare(self.directory, self._draw(), installation)
-            self._start_epmd(node)
-            self._child = start(
-                "rabbitmq",
-                [installation.server],
-                env=node.environment(),
-                log=self.log,
-                cwd=self.directory,
-                keep_open=[lock],
-            )
+            self._child = self._launch(node, lock)
             self._node = node
             os.ftruncate(lock, 0)
             os.write(lock, str(self._child.pid).encode())
@@ -124,6 +118,8 @@ class RabbitMQ:
                 self._child.terminate(_STOP_SECONDS)
             self._child.kill()
             self._child = None
+            if self._node is not None and isinstance(self._node.installation, Engine):
+                self._node.installation.remove(name_of(self.directory))
         if self.epmd is not None:
             self.epmd.kill()
             self.epmd = None
@@ -135,13 +131,40 @@ class RabbitMQ:
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def _launch(self, node: Node, lock: int) -> Child:
+        environment = node.environment()
+        if isinstance(node.installation, Engine):
+            name = name_of(self.directory)
+            node.installation.remove(name)
+            command = node.installation.command(name, self.directory, environment)
+            return start(
+                "rabbitmq",
+                command,
+                env=None,  # this process's own: it may name the engine
+                log=self.log,
+                cwd=self.directory,
+                death_signal=signal.SIGTERM,
+                keep_open=[lock],
+            )
+        self._start_epmd(node, node.installation)
+        return start(
+            "rabbitmq",
+            [node.installation.server],
+            env=environment,
+            log=self.log,
+            cwd=self.directory,
+            keep_open=[lock],
+        )
+
     def _drop_statistics(self) -> None:
         """Without this the node's end takes 5 s longer: the management plugin's handler, when it is stopped, calls the
         process that waits for that stop, until the call times out (seen with 3.10.8). A node that is too young or too
         sick to answer just ends later.
         """
-        caller = None if self._node is None else self._node.installation.erlang / "erl_call"
-        if self._node is not None and caller is not None and caller.exists():
+        if self._node is None or isinstance(self._node.installation, Engine):
+            return
+        caller = self._node.installation.erlang / "erl_call"
+        if caller.exists():
             told = ["-sname", self._node.name, "-timeout", str(_CALL_SECONDS), "-a", _DROP_STATISTICS]
             run([caller, *told], env=self._node.environment(), cwd=self.directory, within=_CALL_SECONDS * 2)
 
@@ -194,10 +217,10 @@ class RabbitMQ:
             else:
                 return file
 
-    def _start_epmd(self, node: Node) -> None:
+    def _start_epmd(self, node: Node, installation: Installation) -> None:
         """Erlang's port mapper as a child in the foreground; by itself it would become a daemon that outlives us."""
         port = node.ports.epmd
-        command: list[str | Path] = [node.installation.epmd, "-port", str(port), "-address", ports.LOOPBACK]
+        command: list[str | Path] = [installation.epmd, "-port", str(port), "-address", ports.LOOPBACK]
         self.epmd = start("epmd", command, env=node.environment(), log=self.log, cwd=self.directory)
         deadline = time.monotonic() + _EPMD_SECONDS
         while not ports.accepts(port):
