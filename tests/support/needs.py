@@ -17,6 +17,7 @@ import pytest
 from libs.stack.process import run
 
 _ANSWER_SECONDS = 5.0
+_USUAL_PLACE = "unix:///var/run/docker.sock"
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Need:
 
 
 def container_engine_answers() -> bool:
-    """Whether Docker's API answers a ping on DOCKER_HOST (unix:// or tcp://)."""
-    target = urlsplit(os.environ.get("DOCKER_HOST", ""))  # noqa: TID251 - the need itself
+    """Whether Docker's API answers a ping on DOCKER_HOST (unix:// or tcp://), or where it is unless that is set."""
+    target = urlsplit(os.environ.get("DOCKER_HOST") or _USUAL_PLACE)  # noqa: TID251 - the need itself
     try:
         with _connected(target.scheme, target.path, target.hostname, target.port) as connection:
             connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
@@ -53,7 +54,7 @@ def _connected(scheme: str, path: str, host: str | None, port: int | None) -> so
         case "tcp" if host and port:
             return socket.create_connection((host, port), timeout=_ANSWER_SECONDS)
         case _:
-            raise ConnectionRefusedError(f"no container engine is named by DOCKER_HOST ({scheme or 'not set'})")
+            raise ConnectionRefusedError(f"DOCKER_HOST names no container engine ({scheme or 'no scheme'})")
 
 
 def may_mount() -> bool:
@@ -66,7 +67,9 @@ def may_mount() -> bool:
 
 
 NEEDS = (
-    Need("containers", "a container engine that answers on DOCKER_HOST", container_engine_answers),
+    Need(
+        "containers", "a container engine that answers on DOCKER_HOST or /var/run/docker.sock", container_engine_answers
+    ),
     Need("curl", "curl, as the docs' examples use it", lambda: shutil.which("curl") is not None),
     Need("mounts", "root who may mount a small disk in a namespace of its own", may_mount),
     Need("root", "root, who alone can make a file another's", lambda: os.geteuid() == 0),

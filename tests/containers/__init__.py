@@ -1,0 +1,1 @@
+"""Against servers in containers: needs an engine."""
