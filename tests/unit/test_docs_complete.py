@@ -6,9 +6,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from tests.support.doc_examples import examples
 from tests.support.settings_table import PAGE, programs, table, with_tables
 from tests.unit.test_docs import PAGES
 
+# What the examples are run against, and what stops all firing until an operator has looked.
+NOT_AS_AN_EXAMPLE = {"up", "recover"}
 TEXT = "\n".join(page.read_text() for page in PAGES if page.name != "features.md")
 
 
@@ -44,6 +47,12 @@ def test_every_command_is_in_the_docs() -> None:
         if not re.search(rf"rigbeat (--\S+ )*{re.escape(' '.join(words))}\b", TEXT)
     ]
     assert missing == [], "not a word about them in the docs"
+
+
+def test_every_command_is_in_an_example_that_is_run() -> None:
+    run = "\n".join(each.commands for page in PAGES for each in examples(page.read_text()))
+    missing = {" ".join(words) for words in commands() if f"rigbeat {' '.join(words)}" not in run}
+    assert missing == NOT_AS_AN_EXAMPLE
 
 
 def test_the_docs_name_no_command_that_does_not_exist() -> None:
