@@ -494,6 +494,16 @@ def test_a_lock_expires_by_the_host_while_nothing_is_known_of_its_clock() -> Non
     assert script.host.lock_of("stb-1") is None
 
 
+def test_a_lock_that_comes_twice_does_not_lock_again_what_has_expired() -> None:
+    script = Script()
+    order = lock(1, expires=100)
+    script.tell(Told(order, T0))
+    assert script.tell(Told(order, at(1))) == (Answer(order, CommandResult.STALE),)
+    script.tell(Ticked(at(100)))
+    assert script.tell(Told(order, at(101))) == (Answer(order, CommandResult.STALE),)
+    assert script.host.lock_of("stb-1") is None
+
+
 def test_an_older_lock_or_unlock_is_stale() -> None:
     script = Script()
     script.tell(Told(lock(3), T0))

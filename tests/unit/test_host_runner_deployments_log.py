@@ -341,13 +341,13 @@ def test_each_new_beginning_repeats_the_start_up_block_and_five_old_ones_are_kep
     desk = Desk(tmp_path, max_bytes=3000)
     desk.log.synced([state("login")], at(0))
     block = desk.text()
-    same_file = desk.path.stat().st_ino
-    for number in range(200):
-        desk.log.noticed(notice("login", STATUS, message=f"change {number}"), at(number))
-    desk.log.close()
+    with desk.path.open() as first:
+        for number in range(200):
+            desk.log.noticed(notice("login", STATUS, message=f"change {number}"), at(number))
+        desk.log.close()
+        assert os.path.samestat(os.fstat(first.fileno()), desk.path.stat()), "who follows it goes on following it"
     kept = [Path(f"{desk.path}.{number}") for number in range(5, 0, -1)]
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in (desk.path, *kept)}
-    assert desk.path.stat().st_ino == same_file
     parts = [path.read_text(encoding="utf-8") for path in (*kept, desk.path)]
     assert all(part.startswith(block) and len(part.encode()) < 3000 for part in parts)
     told = [line for part in parts for line in part.removeprefix(block).splitlines()]
@@ -368,16 +368,18 @@ def test_a_log_that_cannot_be_rotated_goes_on_in_its_file(tmp_path: Path) -> Non
     assert len(said) == len(desk.text().encode()) // 500
 
 
-def test_an_old_log_is_not_copied_through_a_link(tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["victim", "new"])
+def test_an_old_log_is_not_copied_through_a_link(tmp_path: Path, target: str) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
     desk = Desk(tmp_path, max_bytes=500)
-    (tmp_path / "deployments.log.1").symlink_to(victim)
+    (tmp_path / "deployments.log.1").symlink_to(tmp_path / target)
     for number in range(10):
         desk.log.noticed(notice("login", STATUS, message=f"change {number}"), at(number))
     desk.log.close()
     assert victim.read_text() == "mine"
-    assert not (tmp_path / "deployments.log.1").is_symlink()
+    assert not (tmp_path / "new").exists()
+    assert desk.lines()[-1].endswith("change 9")
 
 
 def _is_left_alone(path: Path, state_dir: Path) -> None:

@@ -159,10 +159,10 @@ class Host:
 
     @property
     def can_tell_expiry(self) -> bool:
-        """Whether `now` says if a time of the centre has come: the offset is known, however far off the clock may be (a
-        lock must not stay for ever on a host whose clock is wrong), or nobody doubts the clock yet.
+        """Whether `now` says if a time of the centre has come. However far off the clock is, once that is known (a lock
+        must not stay for ever on a host whose clock is wrong); not while somebody has set it and nobody read it since.
         """
-        return self.clock_offset_seconds is not None or not self.was_clock_set
+        return not self.was_clock_set
 
     def seconds_late(self, trigger: Trigger, now: datetime) -> float | None:
         """How far `now` is past `not_after`; None if it is not, or if the host's clock cannot tell."""
