@@ -26,7 +26,7 @@ PARTS_PER_TURN = 4
 EVERY_SECONDS = 0.5
 REQUEST_SECONDS = 10.0
 
-BYTES = counter("host_log_bytes_sent", "Bytes of logs that the API has taken")
+BYTES = counter("host_log_sent_bytes", "Bytes of logs that the API has taken")
 GIVEN_UP = counter("host_logs_given_up", "Logs that the API refused")
 
 log = get_logger(__name__)
