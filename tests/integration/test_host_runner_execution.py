@@ -162,6 +162,41 @@ async def test_a_person_reads_why(
         assert ended.log_bytes == len(output)
 
 
+@pytest.mark.parametrize(
+    ("content", "given", "reason", "message"),
+    [
+        (
+            "while :; do echo on; sleep 0.05; done",
+            {"timeout_seconds": 0.3, "silence_timeout_seconds": 30},
+            Reason.TIMED_OUT,
+            "Stopped after 0.3 s, its time limit",
+        ),
+        (
+            "echo once; sleep 60",
+            {"silence_timeout_seconds": 0.3},
+            Reason.SILENT,
+            "Stopped because it printed nothing for 0.3 s",
+        ),
+        (
+            "( setsid sleep 60 & ); echo SCRIPT_SUCCESS:true",
+            {},
+            None,
+            "A process that it had left behind had to be ended",
+        ),
+    ],
+)
+async def test_the_limits_of_the_trigger_hold_and_nothing_is_left(
+    lab: Lab, content: str, given: dict[str, Any], reason: Reason | None, message: str
+) -> None:
+    script = lab.scripts / "limited.sh"
+    script.write_text(f"#!/bin/sh\n{content}\n")
+    script.chmod(0o755)
+    ended = await lab.run("limited", 10, script_name="limited.sh", **given)
+    assert (ended.reason, ended.message) == (reason, message)
+    assert ended.duration_seconds is not None
+    assert ended.duration_seconds < 5
+
+
 async def test_a_shim_that_dies_before_its_mark_is_told_at_once(lab: Lab) -> None:
     one = trigger("login")
     # Something is in the place of its mark, so that it gives up.
