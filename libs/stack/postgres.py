@@ -20,6 +20,7 @@ SUPERUSER = "postgres"
 _START_SECONDS = 60.0
 _INITDB_SECONDS = 120.0
 _STOP_SECONDS = 30.0
+_ROOM_BYTES = 100 << 20  # a new server's data are 60 MB
 _DYING_SECONDS = 3.0  # a server whose parent was just killed still needs a moment to end
 _POLL_SECONDS = 0.02
 
@@ -149,7 +150,9 @@ class Postgres:
             word.unlink()
         if made.code != 0:
             shutil.rmtree(draft, ignore_errors=True)
-            raise StackError(f"initdb could not create {data} ({_cause(made)}); mend that and start again.")
+            free = shutil.disk_usage(data.parent).free
+            advice = "mend that" if free > _ROOM_BYTES else f"only {free >> 20} MB are free there: free some space"
+            raise StackError(f"initdb could not create {data} ({_cause(made)}); {advice} and start again.")
         draft.rename(data)
 
     def _require_version(self, programs: Programs, data: Path) -> None:
