@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from cli.commands import deployments, executions, hosts, scripts
+from cli.commands import dead_letters, deployments, executions, hosts, scripts
+from cli.commands.broker import broker
 from cli.commands.next import next_fires
 from cli.commands.recover import recover
 from cli.commands.status import status
@@ -35,7 +36,9 @@ app.command("next")(next_fires)
 app.command()(why)
 app.command()(verify)
 app.command()(recover)
+app.command()(broker)
 app.add_typer(deployments.app, name="deployments")
 app.add_typer(executions.app, name="executions")
 app.add_typer(hosts.app, name="hosts")
 app.add_typer(scripts.app, name="scripts")
+app.add_typer(dead_letters.app, name="dead-letters")

@@ -1,4 +1,4 @@
-"""`rigbeat hosts`: machines with devices."""
+"""`rigbeat hosts`: machines with devices, and who has locked one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import typer
 
+from cli.commands import devices
 from cli.options import Run, command
 from cli.output import Column
 
-app = typer.Typer(no_args_is_help=True, help="Machines with devices.")
+app = typer.Typer(no_args_is_help=True, help="Machines with devices: list, show, lock, unlock.")
 
 
 def _devices(host: Mapping[str, Any]) -> str:
@@ -34,3 +35,8 @@ def list_hosts(run: Run) -> None:
     """List the hosts, with their devices and what these do right now."""
     with run.api() as api:
         run.out.many(api.items("/hosts"), _COLUMNS)
+
+
+app.command("show")(devices.show)
+app.command("lock")(devices.lock)
+app.command("unlock")(devices.unlock)

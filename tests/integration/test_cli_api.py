@@ -178,3 +178,78 @@ def test_a_followed_log_is_taken_up_where_it_broke_off(api: CannedApi) -> None:
 def test_server_sent_events_are_read_by_the_books() -> None:
     lines = ["id: 1", "event: output", "data: a", "data:b", "", ": comment", "", "data: c", "", "data: not whole"]
     assert list(events(lines)) == [Event("output", "1", "a\nb"), Event("message", "1", "c")]
+
+
+LOCKED = {
+    "device_id": "stb-1",
+    "model": "",
+    "labels": {},
+    "status": "locked",
+    "execution_id": None,
+    "pending": [],
+    "lock": {"owner": "ann", "reason": "new firmware", "since": "2026-11-23T10:20:05Z", "expires_at": None},
+}
+
+
+def test_a_device_is_locked_for_a_while(api: CannedApi) -> None:
+    api.answer("POST /api/v1/hosts/lab-1/devices/stb%2F1/lock", 200, {**LOCKED, "status": "running"})
+    locking = ["hosts", "lock", "lab-1", "stb/1", "--reason", "new firmware"]
+    ended = run(api, [*locking, "--for", "1h30m"])
+    assert (ended.exit_code, api.asked[0].body) == (0, {"reason": "new firmware", "seconds": 5400})
+    assert "goes on" in ended.stderr
+    assert ended.stdout.splitlines()[1].split("\t")[:6] == ["stb-1", "running", "", "0", "ann", ""]
+    assert run(api, locking).exit_code == 0
+    assert api.asked[1].body == {"reason": "new firmware", "seconds": None}
+    for nonsense in ("", "2", "h", "2h 3", "-1h", "1w"):
+        assert run(api, [*locking, "--for", nonsense]).exit_code == 2
+    api.answer("POST /api/v1/hosts/lab-1/devices/stb-1/unlock", 200, {**LOCKED, "status": "free", "lock": None})
+    assert "free" in run(api, ["hosts", "unlock", "lab-1", "stb-1"]).stdout
+
+
+def test_a_host_is_shown_with_its_devices(api: CannedApi) -> None:
+    queues = {"triggers": 2, "commands": 0, "consumers": None}
+    host = {"name": "lab-1", "status": "online", "last_seen_at": None, "queues": queues, "devices": [LOCKED]}
+    api.answer("GET /api/v1/hosts/lab-1", 200, host)
+    ended = run(api, ["hosts", "show", "lab-1"])
+    assert "2 triggers and 0 commands wait for it" in ended.stderr
+    assert "ann" in ended.stdout
+    assert json.loads(run(api, ["hosts", "show", "lab-1", "--json"]).stdout) == host
+
+
+def test_the_broker_is_a_table_of_queues(api: CannedApi) -> None:
+    view = {
+        "hosts": [{"name": "lab-1", "triggers": 3, "commands": 0, "consumers": 1}],
+        "results": 7,
+        "results_consumers": 1,
+        "presence": 0,
+        "presence_consumers": 1,
+        "dead_letters": None,
+        "dead_letters_consumers": None,
+        "dead_letters_open": 2,
+    }
+    api.answer("GET /api/v1/broker", 200, view)
+    ended = run(api, ["broker"])
+    assert ended.stdout.splitlines()[1:] == [
+        "results.persist\t7\t1",
+        "hosts.presence\t0\t1",
+        "dead.letters\t\t",
+        "host.lab-1.triggers\t3\t1",
+        "host.lab-1.commands\t0\t",
+    ]
+    assert "2 dead letters are open" in ended.stderr
+    assert json.loads(run(api, ["broker", "--json"]).stdout) == view
+
+
+def test_dead_letters_are_listed_and_settled(api: CannedApi) -> None:
+    letter = {"id": ID, "at": "2026-11-23T10:30:00Z", "state": "open", "type": "trigger.v1", "reason": "expired"}
+    wanted = "GET /api/v1/dead-letters?state=open&state=closed&host_name=lab-1&type=trigger.v1&limit=50"
+    api.answer(wanted, 200, page(letter))
+    options = ["--state", "open", "--state", "closed", "--host", "lab-1", "--type", "trigger.v1"]
+    assert "expired" in run(api, ["dead-letters", "list", *options]).stdout
+    api.answer(f"GET /api/v1/dead-letters/{ID}", 200, {**letter, "body": "{}"})
+    assert json.loads(run(api, ["dead-letters", "show", ID, "--json"]).stdout)["body"] == "{}"
+    api.answer(f"POST /api/v1/dead-letters/{ID}/requeue", 202, {"id": "e", "status": "triggered"})
+    assert "triggered" in run(api, ["dead-letters", "requeue", ID]).stdout
+    api.answer(f"POST /api/v1/dead-letters/{ID}/close", 200, {**letter, "state": "closed"})
+    assert "closed" in run(api, ["dead-letters", "close", ID]).stdout
+    assert run(api, ["dead-letters", "show", "health"]).exit_code == 2
