@@ -287,3 +287,32 @@ def test_due_is_the_fire_or_the_end_whichever_is_first() -> None:
     early, late = at("09:00"), at("10:00")
     assert due_at(early, late) == due_at(late, early) == due_at(early, None) == due_at(None, early) == early
     assert due_at(None, None) is None
+
+
+@pytest.mark.parametrize("start", [None, "09:25"])
+@pytest.mark.parametrize("end", [None, "09:50"])
+@pytest.mark.parametrize("limit", [None, 2, 4])
+def test_start_end_and_limit_alone_and_together(start: str | None, end: str | None, limit: int | None) -> None:
+    """Every combination, walked as a scheduler does, each run ending before the next fire."""
+    begin, until = (at(text) if text else None for text in (start, end))
+    first = first_fire("*/10 * * * *", "UTC", begin, until, at("08:55"))
+    plan = replace(PLAN, start_date=begin, end_date=until, max_executions=limit, next_fire_at=first)
+    due, ran, ended_at = due_at(first, until), [], None
+    while due is not None and due <= at("10:30"):
+        decision = decide(plan, due, in_flight=0)
+        assert all(fire.reason in (None, Reason.LIMIT_REACHED) for fire in decision.fires)
+        ran += [fire.scheduled_at for fire in decision.fires if fire.reason is None]
+        if decision.status is not None:
+            ended_at = (decision.status, due)
+        plan = replace(plan, next_fire_at=decision.next_fire_at, execution_count=len(ran))
+        due = decision.next_due_at
+    inside = [
+        fire for fire in occurrences("*/10 * * * *", "UTC", at("08:55"), at("10:30")) if begin is None or fire >= begin
+    ]
+    inside = [fire for fire in inside if until is None or fire < until]
+    assert ran == inside[:limit]
+    if limit is not None and limit <= len(inside):
+        # By the ingest it completes with its last run; asked only when due, with the next fire or at its end.
+        assert ended_at == (DeploymentStatus.COMPLETED, inside[limit] if limit < len(inside) else until)
+    else:
+        assert ended_at == (None if until is None else (DeploymentStatus.EXPIRED, until))
