@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -180,7 +181,7 @@ def test_server_sent_events_are_read_by_the_books() -> None:
     assert list(events(lines)) == [Event("output", "1", "a\nb"), Event("message", "1", "c")]
 
 
-LOCKED = {
+LOCKED: dict[str, Any] = {
     "device_id": "stb-1",
     "model": "",
     "labels": {},
