@@ -16,6 +16,7 @@ SELECT xid::text AS xid, id, team_id, kind, resource_id FROM ledger.feed_after($
 SELECT EXISTS (SELECT FROM change_feed WHERE (xid, id) > ($1::text::xid8, $2::bigint));
 
 -- name: executions_by_id
+-- As `execution`, of many.
 SELECT e.*, d.name AS deployment_name,
        CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files
 FROM deployment_executions e
