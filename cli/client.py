@@ -74,7 +74,12 @@ class Api:
         timeout = httpx.Timeout(_REQUEST_SECONDS, read=None)
         try:
             with self._client.stream(
-                "GET", path, params=_given(params), headers={"Accept": "*/*", **headers}, timeout=timeout
+                "GET",
+                path,
+                params=_given(params),
+                headers={"Accept": "*/*", **headers},
+                timeout=timeout,
+                follow_redirects=True,
             ) as answer:
                 if not answer.is_success:
                     answer.read()

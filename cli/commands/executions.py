@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
+from cli.commands import artifacts
 from cli.commands.log import follow
-from cli.commands.which import deployment_id, is_id
-from cli.errors import CliError, ExitCode
+from cli.commands.which import deployment_id, execution_id
 from cli.options import Run, command
 from cli.output import Column
 from libs.contracts import ExecutionStatus, Reason
 
-app = typer.Typer(no_args_is_help=True, help="What became of every fire: list, show, log, cancel.")
+app = typer.Typer(no_args_is_help=True, help="What became of every fire: list, show, log, artifacts, report, cancel.")
 
 _COLUMNS = (
     Column("id"),
@@ -66,7 +67,8 @@ def list_executions(
 def show(run: Run, which: Which) -> None:
     """Show one execution with all its fields."""
     with run.api() as api:
-        run.out.fields(api.get(f"/executions/{_id(which)}"))
+        execution = api.get(f"/executions/{execution_id(which)}")
+        run.out.fields(execution if run.out.as_json else _named(execution))
 
 
 @app.command()
@@ -77,7 +79,7 @@ def log(
     following: Annotated[bool, typer.Option("--follow", "-f", help="As it grows, until the execution ends.")] = False,
 ) -> None:
     """Print the log of an execution, byte by byte."""
-    path = f"/executions/{_id(which)}/log"
+    path = f"/executions/{execution_id(which)}/log"
     with run.api() as api:
         if following:
             for text in follow(api, path):
@@ -95,10 +97,12 @@ def log(
 def cancel(run: Run, which: Which) -> None:
     """Ask the host to end it; it is cancelled when the host says so."""
     with run.api() as api:
-        run.out.one(api.post(f"/executions/{_id(which)}/cancel"), _COLUMNS)
+        run.out.one(api.post(f"/executions/{execution_id(which)}/cancel"), _COLUMNS)
 
 
-def _id(which: str) -> str:
-    if not is_id(which):
-        raise CliError(ExitCode.USAGE, f"{which!r} is not an id of an execution; see rigbeat executions list.")
-    return which
+def _named(execution: Mapping[str, Any]) -> Mapping[str, Any]:
+    """For people: the artifacts by their names."""
+    return {**execution, "artifacts": ", ".join(artifact["name"] for artifact in execution["artifacts"])}
+
+
+artifacts.add_to(app)

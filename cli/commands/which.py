@@ -1,4 +1,4 @@
-"""Which deployment is meant: people know names, programs ids."""
+"""Which deployment or execution is meant: people know names, programs ids; executions have ids alone."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def deployment_id(api: Api, which: str) -> str:
         if deployment["name"] == which:
             return str(deployment["id"])
     raise CliError(ExitCode.REFUSED, f"There is no deployment {which!r}.")
+
+
+def execution_id(which: str) -> str:
+    """The id, which it must be."""
+    if not is_id(which):
+        raise CliError(ExitCode.USAGE, f"{which!r} is not an id of an execution; see rigbeat executions list.")
+    return which
 
 
 def is_id(text: str) -> bool:

@@ -176,6 +176,30 @@ def test_a_followed_log_is_taken_up_where_it_broke_off(api: CannedApi) -> None:
     assert [asked.headers.get("Last-Event-ID") for asked in api.asked] == [None, "4"]
 
 
+def test_what_a_script_left_is_listed_fetched_and_shown(api: CannedApi, tmp_path: Path) -> None:
+    base = f"/api/v1/executions/{ID}"
+    files = [{"name": "junit.xml", "size": 3, "url": f"{base}/artifacts/junit.xml"}]
+    files.append({"name": "a b/x.bin", "size": 2, "url": f"{base}/artifacts/a%20b/x.bin"})
+    api.answer(f"GET {base}/artifacts", 200, {"items": files, "next": None})
+    listed = run(api, ["executions", "artifacts", ID]).stdout.splitlines()
+    assert listed[:2] == ["name\tsize\turl", f"junit.xml\t3\t{base}/artifacts/junit.xml"]
+    api.answer(f"GET {base}/artifacts/a%20b/x.bin", 200, "\x00ÿ", "application/octet-stream")
+    get = ["executions", "artifacts", ID, "--get", "a b/x.bin"]
+    assert run(api, get).stdout_bytes == "\x00ÿ".encode()
+    assert run(api, [*get, "-o", str(tmp_path / "x")]).exit_code == 0
+    assert (tmp_path / "x").read_bytes() == "\x00ÿ".encode()
+    assert run(api, [*get, "-o", str(tmp_path / "no" / "x")]).exit_code == 2
+    assert run(api, ["executions", "artifacts", ID, "-o", "x"]).exit_code == 2
+    api.answer(f"GET {base}", 200, {"id": ID, "report_url": f"{base}/report", "artifacts": files})
+    assert run(api, ["executions", "report", ID]).stdout == f"{api.url}{base}/report\n"
+    assert "artifacts\tjunit.xml, a b/x.bin\n" in run(api, ["executions", "show", ID]).stdout
+    assert json.loads(run(api, ["executions", "show", ID, "--json"]).stdout)["artifacts"] == files
+    api.answers.clear()
+    api.answer(f"GET {base}", 200, {"id": ID, "report_url": None, "artifacts": files})
+    none = run(api, ["executions", "report", ID])
+    assert (none.exit_code, none.stdout) == (1, "")
+
+
 def test_server_sent_events_are_read_by_the_books() -> None:
     lines = ["id: 1", "event: output", "data: a", "data:b", "", ": comment", "", "data: c", "", "data: not whole"]
     assert list(events(lines)) == [Event("output", "1", "a\nb"), Event("message", "1", "c")]
