@@ -57,7 +57,27 @@ def test_others_are_due_exactly_when_they_fire(cron: str, tz: str, begin: dateti
     assert found == list(occurrences(cron, tz, begin - INSTANT, until))
 
 
-@settings(deadline=None)
+@pytest.mark.parametrize(
+    ("tz", "day"),
+    [
+        ("Europe/Berlin", datetime(2027, 3, 28, tzinfo=UTC)),
+        ("Europe/Berlin", datetime(2027, 10, 31, tzinfo=UTC)),
+        ("America/New_York", datetime(2027, 3, 14, tzinfo=UTC)),
+        ("America/New_York", datetime(2027, 11, 7, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2027, 4, 3, tzinfo=UTC)),
+        ("Australia/Lord_Howe", datetime(2027, 10, 2, tzinfo=UTC)),
+    ],
+)
+@pytest.mark.parametrize(
+    "cron", ["30 2 * * *", "0 3 * * *", "15,45 1-2 * * *", "30 1 * * *", "0 2 * * *", "*/20 2 * * *", "30 * * * *"]
+)
+def test_a_change_of_the_clocks_is_the_engines_own(cron: str, tz: str, day: datetime) -> None:
+    minutes = [day + timedelta(minutes=passed) for passed in range(24 * 60)]
+    found = [each.at for each in conflicts(minutes, Busy([other(cron, tz=tz)]))]
+    assert found == list(occurrences(cron, tz, day - INSTANT, minutes[-1]))
+
+
+@settings(deadline=None, max_examples=50)
 @given(CRONS, ZONES, st.lists(st.tuples(CRONS, ZONES), min_size=1, max_size=6), MOMENTS)
 def test_an_alternative_has_the_same_cadence_and_no_conflict(
     cron: str, tz: str, others: list[tuple[str, str]], begin: datetime
