@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.up.plan import DEVICES, HOST
 from libs.stack.process import run
 from tests.e2e.lab import Lab
 from tests.support.doc_examples import Example, examples, outputs, problems, session
@@ -32,6 +33,8 @@ def reader(lab: Lab, tmp_path: Path) -> Iterator[Path]:
     for name, target in {".venv": Path(sys.prefix), ".rigbeat": lab.system.home, "examples": ROOT / "examples"}.items():
         (tmp_path / name).symlink_to(target)
     yield tmp_path
+    for device in DEVICES:
+        lab.call("POST", f"/hosts/{HOST}/devices/{device}/unlock")
     for deployment in lab.call("GET", "/deployments", params={"limit": 200})["items"]:
         lab.deployed.append(deployment["id"])
         for execution in lab.executions(deployment):
