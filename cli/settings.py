@@ -12,6 +12,9 @@ from libs.chassis.settings import PREFIX, ServiceSettings
 # What programs need of a login's environment to run at all; the rest of it is none of a service's business.
 _BASICS = ("PATH", "PYTHONPATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
+OBJECT_STORE = "AWS_"
+"""How the variables begin that lead to an object store of the cloud."""
+
 
 class Settings(ServiceSettings):
     """What a person may set once instead of typing it each time."""
@@ -34,6 +37,8 @@ class Settings(ServiceSettings):
 
 
 def base_environment() -> dict[str, str]:
-    """What every child of `rigbeat up` begins with: the basics of this environment, and every `RIGBEAT_` of it."""
+    """What children of `rigbeat up` begin with: the basics of this environment, every `RIGBEAT_` of it, every `AWS_`
+    for the object store, which only the API gets to know.
+    """
     here = os.environ  # noqa: TID251 - the one place of the command line that reads it
-    return {name: value for name, value in here.items() if name in _BASICS or name.startswith(PREFIX)}
+    return {name: value for name, value in here.items() if name in _BASICS or name.startswith((PREFIX, OBJECT_STORE))}

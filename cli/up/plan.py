@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.home import Home
+from cli.settings import OBJECT_STORE
 from cli.up.member import Program
 from libs.chassis.settings import FILE_SUFFIX, PREFIX
 from libs.stack.ports import LOOPBACK
@@ -58,7 +59,11 @@ class Facts:
 
     def program(self, name: str, *arguments: str, **told: str) -> Program:
         """A Python module with the common environment and `told`, whose keys lack the prefix."""
-        environment = {key: value for key, value in self.environment.items() if key not in _RESERVED}
+        environment = {
+            key: value
+            for key, value in self.environment.items()
+            if key not in _RESERVED and (name == API or not key.startswith(OBJECT_STORE))
+        }
         environment |= {f"{PREFIX}{key}": value for key, value in told.items()}
         return Program(
             name=name,

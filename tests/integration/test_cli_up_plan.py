@@ -17,6 +17,7 @@ from libs.stack.ports import free_port
 FACTS = plan.Facts(
     home=Home(Path("/srv/lab home")),
     environment={
+        "AWS_SECRET_ACCESS_KEY": "the store's",
         "PATH": "/usr/bin",
         "RIGBEAT_HEARTBEAT_SECONDS": "1",
         "RIGBEAT_TOKEN": "somebody's",
@@ -48,6 +49,9 @@ def test_each_service_has_its_own_role_and_port_and_what_was_set_for_all() -> No
     assert api.environment["RIGBEAT_DATABASE_URL"] == "postgresql://api"
     assert api.environment["RIGBEAT_INGEST_DATABASE_URL"] == "postgresql://ingest"
     assert api.environment["RIGBEAT_ARTIFACTS_URL"] == "file:///srv/lab%20home/artifacts"
+    assert api.environment["AWS_SECRET_ACCESS_KEY"] == "the store's"
+    assert "AWS_SECRET_ACCESS_KEY" not in first.environment
+    assert "AWS_SECRET_ACCESS_KEY" not in plan.runner(FACTS, "rb_host").environment
     assert first.environment["RIGBEAT_DATABASE_URL"] == "postgresql://scheduler"
     assert first.environment["RIGBEAT_HTTP_PORT"] != second.environment["RIGBEAT_HTTP_PORT"]
     for program in (api, first, second, *plan.boxes(FACTS)):
