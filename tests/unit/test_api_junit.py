@@ -26,6 +26,7 @@ def test_reports_are_summed() -> None:
     assert summed(NESTED) == Sums(3, 1, 0, 0)
     assert summed(SAID) == Sums(6, 2, 0, 0)
     assert summed(b'<j:testsuite xmlns:j="urn:j"><j:testcase/></j:testsuite>') == Sums(1)
+    assert summed(b'<testsuite tests="2"><testsuite tests="2"/></testsuite>') == Sums(2)
     assert summed(b"<testsuites/>") == Sums()
     assert summed(PYTEST.decode().replace("utf-8", "utf-16").encode("utf-16")) == Sums(4, 1, 1, 1)
     assert summed(b"<testsuite><testcase><skipped/><failure/><error/></testcase></testsuite>") == Sums(1, errors=1)

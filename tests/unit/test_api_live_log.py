@@ -53,6 +53,18 @@ def test_a_gap_is_seen_and_filled() -> None:
     assert (text.start, text.end, text.text) == (0, 6, "abcdef")
 
 
+def test_what_overlaps_is_used_at_once_and_of_two_the_longer_waits() -> None:
+    log = LiveLog(0)
+    log.add(0, b"abc")
+    log.add(1, b"bcde")
+    assert log.reach == 5
+    log.add(7, b"h")
+    log.add(7, b"hij")
+    log.add(7, b"hi")
+    log.add(5, b"fg")
+    assert [one.text for one in log.take(final=False)] == ["abcdefghij"]
+
+
 def test_what_waits_behind_a_gap_is_bounded_and_the_newest_stays() -> None:
     log = LiveLog(0)
     piece = bytes(1 << 16)

@@ -69,6 +69,16 @@ def test_reports_go_first_and_one_dump_keeps_nothing_back() -> None:
     assert choose([Found("a", 1)]).left_out == ""
 
 
+def test_the_measure_is_used_to_the_last_byte_and_not_beyond() -> None:
+    full = [Found(f"f{n}", MOST_BYTES_EACH) for n in range(MOST_BYTES_IN_ALL // MOST_BYTES_EACH)]
+    assert len(choose(full).files) == len(full)
+    choice = choose([*full, Found("z.html", 1)])
+    assert [one.name for one in choice.files] == ["z.html", *(one.name for one in full[:-1])]
+    assert choice.left_out.startswith("f3: with it there would be more than")
+    many = choose([Found(f"f{n:03}", 0) for n in range(MOST_FILES + 1)])
+    assert (len(many.files), many.left_out) == (MOST_FILES, "f200: there are more than 200 files\n")
+
+
 @given(st.lists(st.tuples(st.integers(0, MOST_BYTES_EACH + 10), st.booleans()), max_size=300))
 def test_what_is_chosen_fits_and_what_is_not_is_said(sizes: list[tuple[int, bool]]) -> None:
     found = [Found(f"f{n}", size if regular else None) for n, (size, regular) in enumerate(sizes)]
