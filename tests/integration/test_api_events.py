@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -175,6 +176,42 @@ async def test_a_stream_lives_as_long_as_its_token(
     problem(refused, 401, "unauthenticated")
     problem(await (await api.of_role("host", host="lab-1")).get("/events"), 403, "forbidden")
     problem(await (await api.client(None)).get("/events"), 401, "unauthenticated")
+
+
+async def test_a_stream_ends_at_once_when_its_worker_stops(api: Api, token: str, tmp_path: Path) -> None:
+    from services.api.app import create_app
+
+    stack = AsyncExitStack()
+    async with stack:
+        url = await stack.enter_async_context(
+            served(create_app(settings_for(api.database, tmp_path)), patience_seconds=30)
+        )
+        async with listening(url, token) as ear:
+            began = time.monotonic()
+            await stack.aclose()
+            assert time.monotonic() - began < 5
+
+            async def is_over() -> bool:
+                return ear.ended
+
+            await until_async(is_over, within=5)
+
+
+async def test_a_lost_session_loses_no_change(
+    api: Api, editor: httpx.AsyncClient, workers: list[str], token: str
+) -> None:
+    async with listening(workers[0], token) as ear:
+        one = (await created(editor))["id"]
+        await ear.hears(1)
+        with psycopg.connect(api.database.superuser_url, autocommit=True) as admin:
+            gone = admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'rigbeat_ingest' AND datname = %s",
+                (api.database.name,),
+            ).fetchall()
+        assert gone
+        two = (await created(editor))["id"]
+        assert [each.what for each in await ear.hears(2)] == [("deployment", one), ("deployment", two)]
 
 
 async def test_who_shares_a_host_is_told_of_its_devices(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from datetime import datetime
+from typing import Any
 
 import httpx
-from aio_pika import connect
+import pytest
+from aio_pika import Message, connect
 
 from libs.chassis.amqp.declare import declare
-from libs.contracts.topology import central, commands_queue, presence_queue, triggers_queue
+from libs.contracts.topology import central, commands_queue, of_host, presence_queue, triggers_queue
 from libs.stack.rabbitmq import RabbitMQ
+from services.api.broker import Broker
 from tests.support.api import Api, problem
 
 
@@ -88,3 +93,160 @@ async def test_a_host_is_enrolled_with_queues_and_a_token_and_revoked(api: Api, 
     problem(await admin.delete("/hosts/lab-3"), 404, "not-found")
     actions = api.database.execute("SELECT action, resource FROM audit_log ORDER BY id LIMIT 2")
     assert actions == [("enrol", "host/lab-2"), ("revoke", "host/lab-2")]
+
+
+def device(host: dict[str, Any], device_id: str) -> dict[str, Any]:
+    [found] = [one for one in host["devices"] if one["device_id"] == device_id]
+    return dict(found)
+
+
+async def test_a_device_is_locked_renewed_and_given_back(api: Api) -> None:
+    api.answer_commands()
+    ann, boss = await api.of_role("editor"), await api.of_role("admin")
+    stb = "/hosts/lab-1/devices/stb-1"
+    locked = await ann.post(f"{stb}/lock", json={"reason": "new firmware", "seconds": 7200})
+    assert locked.status_code == 200, locked.text
+    lock = locked.json()["lock"]
+    assert (locked.json()["device_id"], locked.json()["status"]) == ("stb-1", "locked")
+    assert (lock["owner"], lock["reason"]) == ("editor-token", "new firmware")
+    until = datetime.fromisoformat(lock["expires_at"])
+    assert (until - datetime.fromisoformat(lock["since"])).total_seconds() == 7200
+    assert device((await ann.get("/hosts/lab-1")).json(), "stb-1") == locked.json()
+
+    refused = problem(await boss.post(f"{stb}/lock", json={"reason": "mine"}), 409, "wrong-state")
+    assert refused["detail"] == f"stb-1 is locked by editor-token until {lock['expires_at']}: new firmware"
+    renewed = (await ann.post(f"{stb}/lock", json={"reason": "more of it", "seconds": None})).json()["lock"]
+    assert (renewed["since"], renewed["reason"], renewed["expires_at"]) == (lock["since"], "more of it", None)
+
+    given_back = await ann.post(f"{stb}/unlock")
+    assert (given_back.status_code, given_back.json()["status"], given_back.json()["lock"]) == (200, "free", None)
+    assert (await ann.post(f"{stb}/unlock")).status_code == 200  # nothing to do
+    commands = [(kind, body["lock_version"], body.get("owner")) for kind, body in api.outbox()]
+    assert commands == [
+        ("command.lock.v1", 1, "editor-token"),
+        ("command.lock.v1", 2, "editor-token"),
+        ("command.unlock.v1", 3, None),
+    ]
+    audit = api.database.execute("SELECT action, resource, actor FROM audit_log ORDER BY id")
+    assert audit == [(action, "device/lab-1/stb-1", "editor-token") for action in ("lock", "lock", "unlock")]
+
+
+async def test_only_the_owner_or_an_admin_unlocks_and_an_expired_lock_is_none(api: Api) -> None:
+    api.answer_commands()
+    boss = await api.of_role("admin")
+    stb = "/hosts/lab-1/devices/stb-1"
+    api.database.execute(
+        "UPDATE devices SET status = 'locked', lock_owner = 'ann', lock_since = ledger.now(), lock_version = 7,"
+        " lock_reason = '' WHERE device_id = 'stb-1'"
+    )
+    editor = await api.of_role("editor")
+    assert (
+        "locked by ann until it is unlocked" in problem(await editor.post(f"{stb}/unlock"), 403, "forbidden")["detail"]
+    )
+    problem(await (await api.of_role("viewer")).post(f"{stb}/unlock"), 403, "forbidden")
+    assert (await boss.post(f"{stb}/unlock")).json()["status"] == "free"
+    api.database.execute(
+        "UPDATE devices SET lock_owner = 'ann', lock_since = ledger.now(), lock_expires_at = ledger.now()"
+        " WHERE device_id = 'stb-1'"
+    )
+    assert device((await boss.get("/hosts/lab-1")).json(), "stb-1")["lock"] is None
+    taken = await editor.post(f"{stb}/lock", json={"reason": "free again"})
+    assert taken.json()["lock"]["owner"] == "editor-token"
+    # What runs goes on, and is shown so.
+    api.database.execute("UPDATE devices SET status = 'running' WHERE device_id = 'stb-1'")
+    shown = device((await boss.get("/hosts/lab-1")).json(), "stb-1")
+    assert (shown["status"], shown["lock"]["owner"]) == ("running", "editor-token")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "reason"),
+        ({"reason": ""}, "reason"),
+        ({"reason": "a\u001bb"}, "reason"),
+        ({"reason": "x" * 1001}, "reason"),
+        ({"reason": "x", "seconds": 0}, "seconds"),
+        ({"reason": "x", "seconds": 30 * 86_400 + 1}, "seconds"),
+        ({"reason": "x", "seconds": "60"}, "seconds"),
+        ({"reason": "x", "seconds": 1.5}, "seconds"),
+        ({"reason": "x", "owner": "ann"}, "owner"),
+    ],
+)
+async def test_a_lock_is_well_said(editor: httpx.AsyncClient, body: dict[str, Any], field: str) -> None:
+    refused = problem(await editor.post("/hosts/lab-1/devices/stb-1/lock", json=body), 422, "invalid-input")
+    assert refused["errors"][0]["field"] == field
+
+
+async def test_where_nothing_can_be_locked(api: Api, editor: httpx.AsyncClient) -> None:
+    stranger = await api.of_role("admin", api.database.team("other"))
+    body = {"reason": "x"}
+    for client, path in (
+        (editor, "/hosts/lab-9/devices/stb-1"),
+        (editor, "/hosts/lab-1/devices/stb-9"),
+        (editor, "/hosts/lab-1/devices/..%2fstb-1"),
+        (stranger, "/hosts/lab-1/devices/stb-1"),
+    ):
+        problem(await client.post(f"{path}/lock", json=body), 404, "not-found")
+        problem(await client.post(f"{path}/unlock"), 404, "not-found")
+    api.database.execute("UPDATE hosts SET revoked_at = ledger.now()")
+    problem(await editor.post("/hosts/lab-1/devices/stb-1/lock", json=body), 409, "wrong-state")
+    assert api.outbox() == []
+
+
+async def test_a_lock_waits_for_a_host_that_is_there_and_for_no_other(api: Api, editor: httpx.AsyncClient) -> None:
+    stb = "/hosts/lab-1/devices/stb-1"
+    api.database.execute("UPDATE hosts SET last_seen_at = ledger.now() - interval '1 minute'")
+    began = time.monotonic()
+    away = await editor.post(f"{stb}/lock", json={"reason": "x"})
+    assert time.monotonic() - began < 1.5
+    assert (away.json()["status"], away.json()["lock"]["owner"]) == ("offline", "editor-token")
+    api.database.execute("UPDATE hosts SET last_seen_at = ledger.now()")
+    began = time.monotonic()
+    assert (await editor.post(f"{stb}/unlock")).status_code == 200
+    assert 1.9 < time.monotonic() - began < 5
+
+
+async def test_nobody_is_offline_while_nobody_listens(api: Api, editor: httpx.AsyncClient) -> None:
+    """Heartbeats are read until `liveness` says; what was known then is shown until they are read again."""
+
+    async def status() -> object:
+        return (await editor.get("/hosts/lab-1")).json()["status"]
+
+    seen = "UPDATE hosts SET last_seen_at = ledger.now() - make_interval(secs => %s)"
+    heard = (
+        "INSERT INTO liveness (name, at) VALUES ('presence', ledger.now() - make_interval(secs => %s))"
+        " ON CONFLICT (name) DO UPDATE SET at = excluded.at"
+    )
+    for last_word, listened, shown in ((60, 0, "offline"), (60, 40, "online"), (80, 40, "offline"), (5, 300, "online")):
+        api.database.execute(seen, (last_word,))
+        api.database.execute(heard, (listened,))
+        assert await status() == shown, (last_word, listened)
+
+
+async def test_queues_are_shown_as_the_broker_has_them(api: Api, editor: httpx.AsyncClient, rabbitmq: RabbitMQ) -> None:
+    nothing = {"triggers": None, "commands": None, "consumers": None}
+    assert (await editor.get("/hosts")).json()["items"][0]["queues"] == nothing
+    problem(await editor.get("/broker"), 503, "unavailable")
+    api.database.host("lab-8", api.team)
+    queues = Broker(rabbitmq.amqp_url, time.monotonic)
+    api.app.state.workroom = replace(api.app.state.workroom, broker=queues)
+    async with await connect(rabbitmq.amqp_url) as broker:
+        for topology in (central(), of_host("lab-1")):
+            await declare(broker, topology.exchanges, topology.queues, topology.bindings)
+        channel = await broker.channel()
+        await channel.default_exchange.publish(Message(b"{}"), routing_key=commands_queue("lab-1"))
+        try:
+            shown = (await editor.get("/broker")).json()
+            assert shown["hosts"] == [
+                {"name": "lab-1", "triggers": 0, "commands": 1, "consumers": 0},
+                {"name": "lab-8", "triggers": None, "commands": None, "consumers": None},
+            ]
+            assert (shown["results_consumers"], shown["dead_letters"], shown["dead_letters_open"]) == (0, 0, 0)
+            listed = (await editor.get("/hosts")).json()["items"]
+            assert [host["queues"]["commands"] for host in listed] == [1, None]
+            stranger = await api.of_role("viewer", api.database.team("other"))
+            assert (await stranger.get("/broker")).json()["hosts"] == []
+        finally:
+            await queues.close()
+            for queue in of_host("lab-1").queues:
+                await channel.queue_delete(queue.name)

@@ -473,6 +473,39 @@ async def test_a_silent_host_is_told_once_and_only_while_we_hear(lab: Lab) -> No
         await lab.value_is(True, "SELECT ledger.now() - at > interval '0.5 seconds' FROM liveness")
 
 
+async def test_who_fell_silent_while_nobody_heard_is_told_when_somebody_does(lab: Lab) -> None:
+    online = "SELECT last_seen_at > ledger.heard_since() FROM hosts WHERE name = 'lab-1'"
+    noted = "SELECT array_agg(resource_id) FROM change_feed WHERE kind = 'host'"
+    lab.database.execute(
+        "INSERT INTO liveness (name, at) VALUES ('presence', ledger.now() - make_interval(secs => 120))"
+    )
+    lab.database.execute(
+        "UPDATE hosts SET last_seen_at = ledger.now() - make_interval(secs => 100) WHERE name = 'lab-1'"
+    )
+    assert lab.one(online) is True, "what was known last is shown while nobody reads heartbeats"
+    async with ingesting(lab, Silence(lab.pool, hears=lambda: True, every_seconds=0.05, listen_seconds=0.1)):
+        await lab.value_is(["lab-1"], noted)
+        alive = lab.one("SELECT at FROM liveness")
+        await lab.value_is(True, "SELECT at > %s FROM liveness", alive)
+    assert lab.one(online) is False
+    assert lab.one(noted) == ["lab-1"]
+
+
+async def test_a_dead_trigger_on_a_shared_host_is_its_own_teams(lab: Lab) -> None:
+    guests = lab.database.team("guests")
+    deployment = lab.deploy("d")
+    lab.database.execute("UPDATE deployments SET team_id = %s", (guests,))
+    body = trigger_message(fresh_id(), deployment).model_dump_json().encode()
+    stray = trigger_message(fresh_id(), deployment, host="lab-2").model_dump_json().encode()
+    death = {"x_dead_reason": "expired", "x_dead_queue": topology.triggers_queue("lab-1")}
+    async with ingesting(lab):
+        for content, host in ((body, "lab-1"), (stray, "lab-2")):
+            await lab.send(lab.message(content, type_="trigger.v1", key=host, exchange=topology.DEAD, **death))
+        await lab.value_is(2, "SELECT count(*) FROM dead_letters")
+    teams = lab.database.execute("SELECT host_name, team_id FROM dead_letters ORDER BY 1")
+    assert teams == [("lab-1", guests), ("lab-2", lab.team)]
+
+
 async def test_an_answer_to_a_command_wakes_who_waits(lab: Lab) -> None:
     command = fresh_id()
     lab.database.execute(

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def served(app: FastAPI) -> AsyncIterator[str]:
-    """Serve an application on a free port; its address."""
+async def served(app: FastAPI, *, patience_seconds: int = 2) -> AsyncIterator[str]:
+    """Serve an application on a free port; its address. Open answers may take so long to end."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=2, ws="none"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, lifespan="on", timeout_graceful_shutdown=patience_seconds, ws="none")
+    )
     serving = asyncio.create_task(server.serve(sockets=[listening]))
 
     async def is_up() -> bool:
@@ -34,7 +36,7 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/api/v1"
     finally:
         server.should_exit = True
-        await asyncio.wait({serving}, timeout=10)
+        await asyncio.wait({serving}, timeout=patience_seconds + 10)
         listening.close()
         serving.result()
 

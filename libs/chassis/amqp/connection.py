@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import aio_pika
 import aiormq.exceptions as amqp
@@ -18,6 +19,7 @@ from yarl import URL
 
 from libs.chassis import metrics
 from libs.chassis.amqp.channel import reason
+from libs.chassis.amqp.readable import ReadableTransport
 from libs.chassis.backoff import delays
 from libs.chassis.errors import ConnectionLost, Refused, Transient
 from libs.chassis.logs import get_logger
@@ -33,6 +35,15 @@ _CONNECTED = metrics.gauge("amqp_connected", "1 while the connection is up", ["c
 _LOST = metrics.counter("amqp_connections_lost", "Connections that ended by themselves", ["connection"])
 
 
+class _Connection(aio_pika.Connection):
+    """aio-pika's, over a transport that no message can break."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        # What is given to `aio_pika.connect` is narrowed to what it knows; this goes through to aiormq.
+        self.kwargs["transport_factory"] = ReadableTransport()
+
+
 async def connect(url: str, *, name: str, heartbeat: int = 10) -> AbstractConnection:
     """One connection, shown to operators as `name`; `heartbeat` in seconds.
 
@@ -43,6 +54,7 @@ async def connect(url: str, *, name: str, heartbeat: int = 10) -> AbstractConnec
             URL(url).update_query(heartbeat=heartbeat),
             client_properties={"connection_name": name},
             timeout=CONNECT_SECONDS,
+            connection_class=_Connection,
         )
     except (amqp.AuthenticationError, amqp.ProbableAuthenticationError, amqp.ConnectionNotAllowed) as error:
         raise Refused(f"the broker does not let {name} in: {reason(error)}") from error

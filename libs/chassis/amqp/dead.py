@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from pamqp import encode
 
 from libs.chassis import metrics
 from libs.chassis.amqp.message import Incoming, Outgoing, Receipt
@@ -18,6 +21,9 @@ HEADER_EXCHANGE = "x-dead-exchange"
 
 # The class of error and its sentence; a longer one is cut, because a frame holds all headers together.
 REASON_CHARACTERS = 1000
+
+# Headers and properties share one frame, of 128 KiB with RabbitMQ's own settings.
+MOST_HEADER_BYTES = 96 * 1024
 
 _BURIED = metrics.counter("amqp_dead_lettered", "Messages that this process sent to the dead letters", ["queue"])
 
@@ -59,10 +65,11 @@ class DeadLetters:
     async def bury(self, message: Incoming, *, queue: str, reason: str) -> None:
         """Publish `message` with its own key, properties and headers, and three more that say why and where it died.
 
+        Headers that cannot be sent again as they came (a number that we may not write, a frame full) are left behind.
         `Unconfirmed` if the broker did not take it: then it must not be acknowledged.
         """
         headers = {
-            **message.headers,
+            **(message.headers if _can_be_sent(message.headers) else {}),
             HEADER_REASON: reason[:REASON_CHARACTERS],
             HEADER_QUEUE: queue,
             HEADER_EXCHANGE: message.exchange,
@@ -84,3 +91,11 @@ class DeadLetters:
         if receipt is not Receipt.CONFIRMED:
             raise Unconfirmed(f"dead letter {message.message_id!r} from {queue}: {receipt.value} by {self._exchange}")
         _BURIED.labels(queue).inc()
+
+
+def _can_be_sent(headers: Mapping[str, Any]) -> bool:
+    """Whether pamqp writes what it read; it reads more than it writes."""
+    try:
+        return len(encode.field_table(dict(headers))) <= MOST_HEADER_BYTES
+    except (TypeError, ValueError, ArithmeticError, struct.error):
+        return False

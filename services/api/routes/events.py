@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse
 from sse_starlette.sse import SendTimeoutError
@@ -32,6 +34,9 @@ KEEP_ALIVE_SECONDS = 15.0
 
 SEND_SECONDS = 20.0
 """A client that takes nothing for so long is cut off."""
+
+GRACE_SECONDS = 1.0
+"""How long the last of an answer may take when the worker stops."""
 
 _EXAMPLE = """id: MS43NDguNTM
 event: execution
@@ -91,16 +96,31 @@ class _Stream(EventSourceResponse):
 
     def __init__(self, feed: Feed, subscriber: Subscriber, ticket: _Ticket, since: str | None) -> None:
         # The pings are ours: they carry a cursor, which must not be ahead of what was sent.
-        super().__init__(_events(feed, subscriber, ticket, since), ping=0, sep="\n", send_timeout=SEND_SECONDS)
+        self._stopping = anyio.Event()
+        super().__init__(
+            _events(feed, subscriber, ticket, since),
+            ping=0,
+            sep="\n",
+            send_timeout=SEND_SECONDS,
+            shutdown_event=self._stopping,
+            shutdown_grace_period=GRACE_SECONDS,
+        )
         self._subscriber = subscriber
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ending = asyncio.create_task(self._end_when_told())
         try:
             await super().__call__(scope, receive, send)
         except SendTimeoutError:
             log.warning("A client of the events took nothing and is cut off", within_seconds=SEND_SECONDS)
         finally:
+            ending.cancel()
             self._subscriber.close()
+
+    async def _end_when_told(self) -> None:
+        """A worker that stops ends its answers whole, so that its clients go on with another at once."""
+        await self._stopping.wait()
+        self._subscriber.end()
 
 
 async def _events(feed: Feed, subscriber: Subscriber, ticket: _Ticket, since: str | None) -> AsyncIterator[bytes]:
