@@ -16,33 +16,26 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
 
-from aio_pika.abc import AbstractConnection
-
-from libs.chassis.amqp.connection import forever
-from libs.chassis.amqp.consumer import consume_batches
 from libs.chassis.amqp.dead import Death, death
-from libs.chassis.amqp.declare import declare
 from libs.chassis.amqp.message import Incoming
-from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.contracts import ContractError, Message, Reason, Trigger, Void, manual_id
 from libs.contracts.message import rfc3339
-from libs.contracts.topology import DEAD_LETTERS, TRIGGERS, central, triggers_queue
+from libs.contracts.topology import DEAD_LETTERS, TRIGGERS, triggers_queue
 from libs.ledger import decisions
 from libs.ledger.outbox import Parcel, enclose
-from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection, Pool
+from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection
 from libs.ledger.statements import STATEMENTS as LEDGER
 from services.api.core.projection import Row, never_delivered, presume_missed
 from services.api.ingest import executions, metrics
 from services.api.ingest.executions import Changes
 from services.api.ingest.reading import read
+from services.api.ingest.session import QueueConsumer
 from services.api.ingest.statements import STATEMENTS
 
 log = get_logger(__name__)
 
-NAME = "rigbeat-ingest-dead-letters"
 MAX_BODY_BYTES = 64 * 1024
-MAX_BATCH = 100
 UNKNOWN_DEATH = Death(queue="", reason="unknown", exchange="")
 
 _SENTENCES = {
@@ -82,42 +75,16 @@ class Letter:
         return self.death.reason.partition(":")[0]
 
 
-class DeadLetterBox(Part):
+class DeadLetterBox(QueueConsumer):
     """Stores dead letters and ends the rows that they belong to."""
 
     name = "dead-letters"
+    queue = DEAD_LETTERS
+    prefetch = max_batch = 100
+    transient = (*DATABASE_AWAY, *CONTENDED)
 
-    def __init__(self, pool: Pool, url: str) -> None:
-        super().__init__()
-        self._pool = pool
-        self._url = url
-        self.ready = False
-
-    async def run(self) -> None:
-        """Consume until told to stop, over as many connections as it takes."""
-        await forever(self._url, NAME, self._session, self.stopping)
-
-    async def _session(self, connection: AbstractConnection) -> None:
-        topology = central()
-        await declare(connection, topology.exchanges, topology.queues, topology.bindings)
-        up = metrics.CONSUMER_UP.labels(DEAD_LETTERS)
-        self.ready = True
-        up.set(1)
-        try:
-            await consume_batches(
-                connection,
-                DEAD_LETTERS,
-                self._handle,
-                prefetch=MAX_BATCH,
-                max_batch=MAX_BATCH,
-                transient=(*DATABASE_AWAY, *CONTENDED),
-                stopping=self.stopping,
-            )
-        finally:
-            self.ready = False
-            up.set(0)
-
-    async def _handle(self, batch: Sequence[Incoming]) -> None:
+    async def handle(self, batch: Sequence[Incoming]) -> None:
+        """Store them all."""
         letters = [_letter(delivery) for delivery in batch]
         async with self._pool.acquire() as connection, connection.transaction():
             await store(connection, letters)

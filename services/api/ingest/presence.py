@@ -10,71 +10,38 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import asyncpg
-from aio_pika.abc import AbstractConnection
 
-from libs.chassis.amqp.connection import forever
-from libs.chassis.amqp.consumer import consume_batches
-from libs.chassis.amqp.declare import declare
 from libs.chassis.amqp.message import Incoming
-from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.contracts import Clock, ContractError, HostHeartbeat, manual_id
-from libs.contracts.topology import HOSTS_PRESENCE, central
+from libs.contracts.topology import HOSTS_PRESENCE
 from libs.ledger import decisions
 from libs.ledger.outbox import Parcel, enclose
-from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection, Pool
+from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection
 from libs.ledger.statements import STATEMENTS as LEDGER
 from services.api.ingest import devices, metrics
 from services.api.ingest.executions import Changes
 from services.api.ingest.reading import read_event
+from services.api.ingest.session import QueueConsumer
 from services.api.ingest.statements import STATEMENTS
 
 log = get_logger(__name__)
 
-NAME = "rigbeat-ingest-presence"
 OFFLINE_SECONDS = 30.0
 """As in `ledger.heard_since()`."""
-PREFETCH = 500
-MAX_WAIT_SECONDS = 0.05
 
 
-class Presence(Part):
+class Presence(QueueConsumer):
     """Consumes heartbeats."""
 
     name = "presence"
+    queue = HOSTS_PRESENCE
+    prefetch = max_batch = 500
+    max_wait_seconds = 0.05
+    transient = (*DATABASE_AWAY, *CONTENDED)
 
-    def __init__(self, pool: Pool, url: str) -> None:
-        super().__init__()
-        self._pool = pool
-        self._url = url
-        self.ready = False
-
-    async def run(self) -> None:
-        """Consume until told to stop, over as many connections as it takes."""
-        await forever(self._url, NAME, self._session, self.stopping)
-
-    async def _session(self, connection: AbstractConnection) -> None:
-        topology = central()
-        await declare(connection, topology.exchanges, topology.queues, topology.bindings)
-        up = metrics.CONSUMER_UP.labels(HOSTS_PRESENCE)
-        self.ready = True
-        up.set(1)
-        try:
-            await consume_batches(
-                connection,
-                HOSTS_PRESENCE,
-                self._handle,
-                prefetch=PREFETCH,
-                max_batch=PREFETCH,
-                max_wait_seconds=MAX_WAIT_SECONDS,
-                transient=(*DATABASE_AWAY, *CONTENDED),
-                stopping=self.stopping,
-            )
-        finally:
-            self.ready = False
-            up.set(0)
-
-    async def _handle(self, batch: Sequence[Incoming]) -> None:
+    async def handle(self, batch: Sequence[Incoming]) -> None:
+        """Write who lives; of a host's heartbeats only the latest counts."""
         latest: dict[str, HostHeartbeat] = {}
         for delivery in batch:
             try:

@@ -11,23 +11,18 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
 import asyncpg
 from aio_pika.abc import AbstractConnection
 
-from libs.chassis.amqp.connection import forever
-from libs.chassis.amqp.consumer import consume_batches
 from libs.chassis.amqp.dead import DeadLetters
-from libs.chassis.amqp.declare import declare
 from libs.chassis.amqp.message import Incoming
 from libs.chassis.amqp.publisher import Publisher
 from libs.chassis.errors import ChassisError, Transient
-from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.contracts import AnyFact, CommandApplied, ContractError, DeviceChanged, HostEvent, HostHello
 from libs.contracts.events import ExecutionFact
-from libs.contracts.topology import DEAD, RESULTS_PERSIST, central
+from libs.contracts.topology import DEAD, RESULTS_PERSIST
 from libs.ledger import decisions
 from libs.ledger.pool import Connection, Pool
 from libs.ledger.statements import STATEMENTS as LEDGER
@@ -36,14 +31,10 @@ from services.api.ingest.deployments import settle
 from services.api.ingest.executions import Changes
 from services.api.ingest.fold import fold
 from services.api.ingest.reading import read_event
+from services.api.ingest.session import QueueConsumer
 from services.api.ingest.statements import STATEMENTS
 
 log = get_logger(__name__)
-
-NAME = "rigbeat-ingest-results"
-MAX_BATCH = 500
-MAX_WAIT_SECONDS = 0.02
-PREFETCH = 2 * MAX_BATCH  # the next batch arrives while this one is folded
 
 _OF_THE_DATA = ("21", "22", "23")
 """The classes of SQLSTATE that blame the values: cardinality, data exception, integrity. The others blame the server,
@@ -67,50 +58,36 @@ class Unusable:
     why: str
 
 
-class Results(Part):
+class Results(QueueConsumer):
     """Folds what hosts say."""
 
     name = "results"
+    queue = RESULTS_PERSIST
+    max_batch = 500
+    prefetch = 2 * max_batch  # the next batch arrives while this one is folded
 
     def __init__(self, pool: Pool, url: str) -> None:
-        super().__init__()
-        self._pool = pool
-        self._url = url
-        self.ready = False
+        super().__init__(pool, url)
+        self._publisher: Publisher | None = None
 
-    async def run(self) -> None:
-        """Consume until told to stop, over as many connections as it takes."""
-        await forever(self._url, NAME, self._session, self.stopping)
+    async def opened(self, connection: AbstractConnection) -> None:
+        """For what goes to the dead letters."""
+        self._publisher = Publisher(connection)
 
-    async def _session(self, connection: AbstractConnection) -> None:
-        topology = central()
-        await declare(connection, topology.exchanges, topology.queues, topology.bindings)
-        publisher = Publisher(connection)
-        # For the timestamps of messages that came without one; nothing is decided by it.
-        dead = DeadLetters(publisher, DEAD, clock=lambda: datetime.now(UTC))  # noqa: TID251  # the shell's clock
-        up = metrics.CONSUMER_UP.labels(RESULTS_PERSIST)
-        self.ready = True
-        up.set(1)
-        try:
-            await consume_batches(
-                connection,
-                RESULTS_PERSIST,
-                partial(self._handle, dead),
-                prefetch=PREFETCH,
-                max_batch=MAX_BATCH,
-                max_wait_seconds=MAX_WAIT_SECONDS,
-                stopping=self.stopping,
-            )
-        finally:
-            self.ready = False
-            up.set(0)
-            await publisher.close()
+    async def closed(self) -> None:
+        """As the connection."""
+        if self._publisher is not None:
+            await self._publisher.close()
 
-    async def _handle(self, dead: DeadLetters, batch: Sequence[Incoming]) -> None:
+    async def handle(self, batch: Sequence[Incoming]) -> None:
+        """Fold what can be folded; the rest is buried, confirmed."""
         told, unusable = _read(batch)
         unusable += await self._take_in(told)
         # After the commit: while the database is away a batch is tried again, and would bury its poison each time.
         for one in unusable:
+            assert self._publisher is not None
+            # The clock is for messages that came without a time; nothing is decided by it.
+            dead = DeadLetters(self._publisher, DEAD, clock=lambda: datetime.now(UTC))  # noqa: TID251
             log.warning("A message of a host goes to the dead letters", id=one.delivery.message_id, reason=one.why)
             await dead.bury(one.delivery, queue=RESULTS_PERSIST, reason=one.why)
             metrics.BURIED.labels(one.why.partition(":")[0]).inc()
