@@ -27,7 +27,7 @@ SECTIONS = {
     "API": "services.api",
     "Host runner": "services.host_runner",
 }
-_ROW = re.compile(r"^\| `(rigbeat_\w+)` \| (\w+) \| ([^|]*) \| [^|]+ \| [^|]+ \|$")
+_ROW = re.compile(r"^\| `(rigbeat_\w+)` \| (\w+) \|([^|]*)\| [^|]+ \| [^|]+ \|$")
 
 
 @dataclass(frozen=True, order=True)
@@ -77,7 +77,7 @@ def _told() -> set[Metric]:
     for line in PAGE.read_text().splitlines():
         if line.startswith("## "):
             section = line[3:]
-        elif line.startswith("| `rigbeat_"):
+        elif section in SECTIONS and line.startswith("| `rigbeat_"):
             row = _ROW.match(line)
             assert row, f"a row of another form: {line}"
             name, kind, labels = row.groups()
