@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -53,13 +54,20 @@ def machine(database_url: str, rabbitmq: str) -> dict[str, object]:
 
 def source() -> dict[str, object]:
     """Which code was measured."""
-    commit = run(["git", "rev-parse", "HEAD"], within=10, cwd=ROOT)
-    changed = run(["git", "status", "--porcelain", "--", "libs", "services"], within=10, cwd=ROOT)
     return {
         "version": version("rigbeat"),
-        "commit": commit.output.strip() if commit.code == 0 else None,
-        "changed_since": bool(changed.output.strip()),
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_since": bool(_git("status", "--porcelain", "--", "libs", "services")),
     }
+
+
+def _git(*arguments: str) -> str | None:
+    """Its answer; None without it, or outside of a clone."""
+    program = shutil.which("git")
+    if program is None:
+        return None
+    ended = run([program, *arguments], within=10, cwd=ROOT)
+    return ended.output.strip() if ended.code == 0 else None
 
 
 def _field(path: Path, name: str, sign: str) -> str:

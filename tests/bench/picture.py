@@ -31,12 +31,12 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 seconds,
                 share,
                 color=COLOURS[step],
-                linewidth=1.8,
+                linewidth=1.8 if step != "decided" else 2.6,
                 alpha=0.45 + 0.55 * (number + 1) / len(result["curves"]),
                 label=WORDS[step] if number == 0 else None,
                 drawstyle="steps-post",
             )
-    left.set_xlim(left=0)
+    left.set_xlim(left=-0.02 * max(curves["ended"][-1] for curves in result["curves"]))
     left.set_ylim(0, size["deployments"] * 1.03)
     left.set_xlabel("seconds after the nominal minute")
     left.set_ylabel("executions")
@@ -50,7 +50,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
     right.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
     right.set_xlim(0, max(seconds for _, seconds in cpu) * 1.15)
     right.set_xlabel("CPU seconds of a round (median)")
-    right.set_title(f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}", fontsize=10)
+    system = machine["system"].partition("(")[0].replace("GNU/Linux ", "").strip()
+    right.set_title(f"{machine['cores']} cores, {system}, Python {machine['python']}", fontsize=10)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
