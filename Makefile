@@ -2,17 +2,17 @@
 
 PYTHON ?= python3
 ARGS ?=
-TESTS ?= tests/unit tests/contract tests/integration tests/e2e tests/chaos
+TESTS ?= tests/unit tests/contract tests/integration tests/e2e tests/chaos tests/containers
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fmt clean
+.PHONY: help setup run test test-cron bench check fmt clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.dev ## Make .venv with everything for work on Rigbeat (PYTHON=python3.12 chooses another Python)
 
@@ -21,6 +21,12 @@ run: .venv/.stack ## Start the whole system here: make run ARGS="--port 9000 --n
 
 test: .venv/.dev ## Run the tests: make test TESTS=tests/unit ARGS="-k cron"
 	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+
+test-cron: .venv/.dev ## Hold cron against its oracles for minutes: make test-cron ARGS="--seed 7 --cron-expressions 20000"
+	$(BIN)/python -m pytest tests/contract/test_schedule_oracle.py -s --timeout=3600 --cron-expressions 5000 $(ARGS)
+
+bench: .venv/.dev ## Measure the minute-0 storm through real servers: make bench ARGS="--hosts 20 --deployments 1000"
+	$(BIN)/python -m tests.bench.storm $(ARGS)
 
 check: .venv/.dev ## Check format, style, types, imports, and that a host needs no more than its extra
 	$(BIN)/ruff format --check .
