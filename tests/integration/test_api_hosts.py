@@ -184,10 +184,15 @@ async def test_where_nothing_can_be_locked(api: Api, editor: httpx.AsyncClient) 
         (editor, "/hosts/lab-9/devices/stb-1"),
         (editor, "/hosts/lab-1/devices/stb-9"),
         (editor, "/hosts/lab-1/devices/..%2fstb-1"),
+        (editor, "/hosts/lab-1/devices/stb-1%00"),
+        (editor, "/hosts/%00/devices/stb-1"),
+        (editor, f"/hosts/lab-1/devices/{'x' * 300}"),
         (stranger, "/hosts/lab-1/devices/stb-1"),
     ):
         problem(await client.post(f"{path}/lock", json=body), 404, "not-found")
         problem(await client.post(f"{path}/unlock"), 404, "not-found")
+    for name in ("%00", "x" * 300, "lab-9", "%1b[2J"):
+        problem(await editor.get(f"/hosts/{name}"), 404, "not-found")
     api.database.execute("UPDATE hosts SET revoked_at = ledger.now()")
     problem(await editor.post("/hosts/lab-1/devices/stb-1/lock", json=body), 409, "wrong-state")
     assert api.outbox() == []

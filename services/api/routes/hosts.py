@@ -24,7 +24,7 @@ from services.api.locks import Place
 from services.api.paging import after_key, page
 from services.api.problems import ProblemError, invalid, not_found
 from services.api.routes.workroom import Workroom, workroom
-from services.api.shapes.base import Page
+from services.api.shapes.base import Label, Page
 from services.api.shapes.filters import HostFilters, ScriptFilters
 from services.api.shapes.host import Device, Enrolled, Host, NewHost, NewLock, Queues
 from services.api.shapes.problem import FieldError, Kind
@@ -48,7 +48,7 @@ async def find(request: Request, caller: Viewer, filters: Annotated[HostFilters,
 
 
 @router.get("/hosts/{name}")
-async def read(request: Request, caller: Viewer, name: str) -> Host:
+async def read(request: Request, caller: Viewer, name: Label) -> Host:
     """One host."""
     room = workroom(request)
     async with transaction(room.database, caller) as connection:
@@ -85,7 +85,7 @@ async def enrol(request: Request, caller: Admin, wanted: NewHost) -> Enrolled:
 
 
 @router.delete("/hosts/{name}")
-async def revoke(request: Request, caller: Admin, name: str) -> Host:
+async def revoke(request: Request, caller: Admin, name: Label) -> Host:
     """Revoke a host: it gets nothing more and its token is refused. The second time does nothing."""
     async with transaction(workroom(request).database, caller) as connection:
         now = await _now(connection)
@@ -98,7 +98,7 @@ async def revoke(request: Request, caller: Admin, name: str) -> Host:
 
 
 @router.post("/hosts/{name}/devices/{device_id}/lock")
-async def lock(request: Request, caller: Editor, name: str, device_id: str, wanted: NewLock) -> Device:
+async def lock(request: Request, caller: Editor, name: Label, device_id: Label, wanted: NewLock) -> Device:
     """Take a device: nothing starts on it until you give it back or the time is over. What runs on it goes on.
 
     The owner may lock again, which renews the lock. The answer waits up to two seconds for the host; a host that is
@@ -116,7 +116,7 @@ async def lock(request: Request, caller: Editor, name: str, device_id: str, want
 
 
 @router.post("/hosts/{name}/devices/{device_id}/unlock")
-async def unlock(request: Request, caller: Editor, name: str, device_id: str) -> Device:
+async def unlock(request: Request, caller: Editor, name: Label, device_id: Label) -> Device:
     """Give a device back: its owner may, and an admin. Without a lock nothing happens."""
     place = Place(name, device_id)
     return await _changed(
