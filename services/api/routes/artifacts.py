@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Request, Response
@@ -17,7 +17,7 @@ from services.api.ownership import team_of_own
 from services.api.problems import ProblemError, not_found, unavailable
 from services.api.routes.workroom import workroom
 from services.api.shapes.execution import Artifact, Artifacts, artifact_url
-from services.api.shapes.problem import Kind
+from services.api.shapes.problem import BINARY_BODY, Kind, refusals
 from services.api.statements import SQL
 from services.api.transactions import transaction
 
@@ -30,7 +30,10 @@ GUARDED = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "private, no-cache",
 }
-_ANY_FILE = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+_ANY_FILE: dict[str, Any] = {
+    "description": "The file, or the range of it",
+    "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}},
+}
 
 
 @router.get("/{execution_id}/artifacts")
@@ -44,7 +47,9 @@ async def find(request: Request, caller: Viewer, execution_id: UUID) -> Artifact
 
 
 @router.get(
-    "/{execution_id}/artifacts/{name:path}", response_class=Response, responses={200: _ANY_FILE, 206: _ANY_FILE}
+    "/{execution_id}/artifacts/{name:path}",
+    response_class=Response,
+    responses={200: _ANY_FILE, 206: _ANY_FILE, **refusals({416: "Not within the file"})},
 )
 async def read(
     request: Request,
@@ -96,7 +101,13 @@ async def report(request: Request, caller: Viewer, execution_id: UUID) -> Redire
     return RedirectResponse(artifact_url(execution_id, name), 307)
 
 
-@router.put("/{execution_id}/artifacts/{name:path}", status_code=204, response_class=Response)
+@router.put(
+    "/{execution_id}/artifacts/{name:path}",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=BINARY_BODY,
+    responses=refusals({400: "Not of the announced length", 411: "Without Content-Length", 413: "Too large"}),
+)
 async def upload(
     request: Request,
     caller: HostCaller,

@@ -18,7 +18,7 @@ from services.api.ownership import team_of_own
 from services.api.problems import ProblemError, not_found, unavailable
 from services.api.routes.workroom import workroom
 from services.api.shapes.log import Have
-from services.api.shapes.problem import Kind
+from services.api.shapes.problem import BINARY_BODY, Kind, refusals
 from services.api.statements import SQL
 from services.api.transactions import transaction
 
@@ -26,11 +26,28 @@ router = APIRouter(prefix="/executions", tags=["logs"])
 
 KEEP_ALIVE_SECONDS = 15
 
+_EXAMPLE = """id: 16
+event: output
+data: {"offset": 0, "text": "channel 1: fine\\n"}
+
+id: 16
+event: end
+data: {"status": "completed", "size": 16}
+
+"""
+
 
 @router.get(
     "/{execution_id}/log",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {}, "text/event-stream": {}}}, 206: {"content": {"text/plain": {}}}},
+    responses={
+        200: {
+            "description": "The log; with `follow=true` until the execution has ended",
+            "content": {"text/plain": {}, "text/event-stream": {"example": _EXAMPLE}},
+        },
+        206: {"description": "The range", "content": {"text/plain": {}}},
+        **refusals({416: "Not within the log"}),
+    },
 )
 async def read(
     request: Request,
@@ -75,7 +92,13 @@ async def read(
     )
 
 
-@router.put("/{execution_id}/log", status_code=204, response_class=Response, responses={409: {"model": Have}})
+@router.put(
+    "/{execution_id}/log",
+    status_code=204,
+    response_class=Response,
+    openapi_extra=BINARY_BODY,
+    responses={409: {"model": Have, "description": "A gap"}, **refusals({413: "Too large: send it in parts"})},
+)
 async def upload(
     request: Request, caller: HostCaller, execution_id: UUID, offset: Annotated[int, Query(ge=0, le=1 << 50)]
 ) -> Response:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 from services.api.shapes.base import Shape
 
@@ -70,3 +72,20 @@ class Problem(Shape):
     status: int
     detail: str
     errors: list[FieldError]
+
+
+def refusals(described: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses`: what it may refuse besides what every route may, by status."""
+    return {
+        status: {"description": description, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+        for status, description in described.items()
+    }
+
+
+BINARY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""For a route's `openapi_extra`: it takes bytes, of whatever type."""
