@@ -100,6 +100,7 @@ WRONG_VALUES: list[tuple[dict[str, Any], str, str]] = [
     ({"name": "\u2066isolated\u2069"}, "name", "direction of reading"),
     ({"userinterface_name": "\x9b31m"}, "userinterface_name", "control character"),
     ({"parameter": "--limit 2"}, "parameter", "no such field"),
+    ({"status": "paused"}, "status", "no such field"),
     ({"targets": []}, "targets", "at least 1 item"),
     ({"targets": [AT_STB_1]}, "$", "Both targets and a host or device"),
     ({"host_name": None}, "$", "not said where"),
