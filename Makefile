@@ -6,6 +6,8 @@ TESTS ?= tests/unit tests/contract tests/integration tests/e2e tests/chaos tests
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
+# pip's own words come first; then what to do.
+OR_SAY := || { echo "The Python packages could not be installed, see above: check the network and the disk, then run it again."; exit 1; }
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
@@ -47,12 +49,12 @@ clean: ## Remove .venv and all caches; .rigbeat, where the system keeps its stat
 # less than to work on it; the larger installation has the smaller in it.
 .venv/.stack: $(INPUTS) | $(BIN)/pip
 	@if [ .venv/.dev -nt pyproject.toml ] && [ .venv/.dev -nt constraints.txt ]; then exit 0; fi; \
-	echo "Installing Rigbeat into .venv (once, and after a change of its dependencies) ..." && $(INSTALL) '.[stack]'
+	echo "Installing Rigbeat into .venv (once, and after a change of its dependencies) ..." && $(INSTALL) '.[stack]' $(OR_SAY)
 	@touch $@
 
 .venv/.dev: $(INPUTS) | $(BIN)/pip
 	@echo "Installing Rigbeat and its tools into .venv (once, and after a change of its dependencies) ..."
-	@$(INSTALL) '.[dev]'
+	@$(INSTALL) '.[dev]' $(OR_SAY)
 	@touch $@
 
 # pip is what is made last: with it the environment is whole.
