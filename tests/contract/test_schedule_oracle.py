@@ -96,15 +96,14 @@ def known_difference(expression: str, timezone: str, change: datetime) -> str | 
     return None
 
 
-def field(draw: random.Random, low: int, high: int) -> str:
+def field(draw: random.Random, low: int, high: int, *, star: float) -> str:
+    """`star` is how likely it starts with one, which makes a job follow real time."""
     shape = draw.random()
-    if shape < 0.3:
-        return "*"
-    if shape < 0.5:
-        return f"*/{draw.randint(1, (high - low) // 2)}"
-    if shape < 0.7:
+    if shape < star:
+        return "*" if draw.random() < 0.6 else f"*/{draw.randint(1, (high - low) // 2)}"
+    if shape < star + (1 - star) / 4:
         return str(draw.randint(low, high))
-    if shape < 0.85:
+    if shape < star + (1 - star) * 2 / 3:
         return ",".join(str(value) for value in sorted(draw.sample(range(low, high + 1), 3)))
     begin = draw.randint(low, high - 1)
     step = f"/{draw.randint(1, 5)}" if draw.random() < 0.4 else ""
@@ -112,8 +111,10 @@ def field(draw: random.Random, low: int, high: int) -> str:
 
 
 def expression_of(draw: random.Random) -> str:
-    hour = field(draw, 0, 4) if draw.random() < 0.6 else field(draw, 0, 23)
-    return f"{field(draw, 0, 59)} {hour} {field(draw, 1, 28)} * {field(draw, 0, 6)}"
+    """Half of them fixed-time jobs, most in the hours in which clocks change, on any day or on some."""
+    star = 0.0 if draw.random() < 0.4 else 0.4
+    minute, hour = field(draw, 0, 59, star=star), field(draw, 0, 4 if draw.random() < 0.7 else 23, star=star)
+    return f"{minute} {hour} {field(draw, 1, 28, star=0.8)} * {field(draw, 0, 6, star=0.8)}"
 
 
 def test_random_expressions_around_every_change_of_the_clock(seed: int, request: pytest.FixtureRequest) -> None:
@@ -137,8 +138,8 @@ def test_random_expressions_around_every_change_of_the_clock(seed: int, request:
         if number % 5 == 0:  # walking by next_occurrence is the same walk
             assert list(islice(walk(expression, timezone, after, until), 50)) == ours[:50], case
         fired += len(ours)
-    assert fired > 10_000, "the draw has become too thin to mean anything"
-    assert differences.total() < fired / 100
+    assert fired > 3_000, "the draw has become too thin to mean anything"
+    assert differences.total() < len(everywhere) / 5 * (1 + len(expressions) / 150), "known ones are rare"
 
 
 def walk(expression: str, timezone: str, after: datetime, until: datetime) -> Iterator[datetime]:
