@@ -40,6 +40,7 @@ class Follower:
         self._caller = caller
         self._execution_id = execution_id
         self._log = LiveLog(offset)
+        self._kept = 0
         self._looked_at = float("-inf")
         self._deaf_at = float("-inf")
 
@@ -73,7 +74,8 @@ class Follower:
                         self._looked_at = asked_at
                         async for event in self._stored():
                             yield event
-                    if has_ended and (self._log.reach >= progress["log_bytes"] or progress["long_ago"]):
+                    # Not before the store has it: who then reads the log must find all of it.
+                    if has_ended and (self._kept >= progress["log_bytes"] or progress["long_ago"]):
                         for text in self._log.take(final=True):
                             yield _output(text)
                         size = self._log.reach
@@ -93,10 +95,10 @@ class Follower:
 
     async def _stored(self) -> AsyncIterator[ServerSentEvent]:
         """What the store has and we do not, piece by piece, so that a big log is never in the memory."""
-        parts = await self._store.parts(self._execution_id, after=self._log.reach)
-        stored = parts[-1].end if parts else 0
-        while (at := self._log.reach) < stored:
-            end = min(at + READ_BYTES, stored)
+        parts = await self._store.parts(self._execution_id)
+        self._kept = parts[-1].end if parts else 0
+        while (at := self._log.reach) < self._kept:
+            end = min(at + READ_BYTES, self._kept)
             self._log.add(at, b"".join([piece async for piece in self._store.read(self._execution_id, parts, at, end)]))
             for text in self._log.take(final=False):
                 yield _output(text)

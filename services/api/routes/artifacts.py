@@ -43,7 +43,7 @@ async def find(request: Request, caller: Viewer, execution_id: UUID) -> Artifact
         records = await connection.fetch(SQL.artifacts, execution_id)
         if not records and await connection.fetchval(SQL.execution_exists, execution_id) is None:
             raise not_found("execution")
-    return Artifacts(items=[Artifact.of(execution_id, dict(record)) for record in records])
+    return Artifacts(items=[Artifact.of(execution_id, dict(record)) for record in records], next=None)
 
 
 @router.get(

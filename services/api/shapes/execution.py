@@ -13,7 +13,7 @@ from pydantic.config import JsonDict
 from libs.contracts import ExecutionStatus, Instant, Kind
 from services.api.core.lateness import late_seconds, lateness
 from services.api.core.report import report_of
-from services.api.shapes.base import Items, Shape
+from services.api.shapes.base import Page, Shape
 
 _ID = "0199f3a2-1c00-8000-8000-000000000001"
 _EXAMPLE: JsonDict = {
@@ -77,8 +77,8 @@ class Artifact(Shape):
         return cls(name=record["name"], size=record["size"], url=artifact_url(execution_id, record["name"]))
 
 
-class Artifacts(Items[Artifact]):
-    """All of an execution, by name."""
+class Artifacts(Page[Artifact]):
+    """All of an execution, by name; there is no next page."""
 
 
 class JUnit(Shape):
