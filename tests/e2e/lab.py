@@ -35,11 +35,19 @@ class Lab:
         return answer.json() if answer.content else None
 
     def deploy(
-        self, name: str, *, gate: str | None = None, fail: bool = False, seconds: float = 0, **fields: Any
+        self,
+        name: str,
+        *,
+        gate: str | None = None,
+        fail: bool = False,
+        seconds: float = 0,
+        more: str = "",
+        **fields: Any,
     ) -> dict[str, Any]:
         """A deployment of the gated script, on stb-1 and in the far future unless said otherwise."""
         parameters = f"--effects {self.folder} --seconds {seconds}"
         parameters += (f" --gate {gate}" if gate else "") + (" --fail" if fail else "")
+        parameters += f" {more}" if more else ""
         body = {
             "name": name,
             "host_name": "lab-1",
