@@ -7,7 +7,6 @@ When all are sent, the run's folder is removed. While the API is away the files 
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -26,6 +25,7 @@ from services.host_runner.artifact_book import ArtifactBook, Folder, Waiting
 from services.host_runner.artifact_folder import look, open_file
 from services.host_runner.concurrency import pause
 from services.host_runner.core.artifact_choice import choose
+from services.host_runner.removal import remove
 from services.host_runner.uploads import ApiAwayError, NotNowError
 
 EVERY_SECONDS = 0.5
@@ -104,7 +104,7 @@ class ArtifactUploads(Part):
                 )
             (SENT if is_taken else GIVEN_UP).inc()
             self._book.sent(execution, waiting.position)
-        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+        await asyncio.to_thread(remove, place)
         self._book.done(execution)
 
     async def _plan(self, execution: UUID, place: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,6 +13,7 @@ from libs.contracts import ScriptInfo
 from services.host_runner.clock import Moment
 from services.host_runner.concurrency import pause
 from services.host_runner.outbound import Outbound
+from services.host_runner.removal import remove
 from services.host_runner.runner import Runner
 
 TICK_SECONDS = 0.5
@@ -67,7 +67,7 @@ class Upkeep(Part):
     async def _forget(self, now: datetime) -> None:
         for execution in self._runner.journal.removable(now - self._keep_files):
             for folder in self._folders:
-                await asyncio.to_thread(shutil.rmtree, folder / str(execution), ignore_errors=True)
+                await asyncio.to_thread(remove, folder / str(execution))
             self._runner.journal.removed(execution)
         # Looked at again: while files were removed it may have been set, and read.
         self._runner.forget(self._look_at_clock())

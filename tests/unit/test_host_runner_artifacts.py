@@ -15,6 +15,7 @@ from libs.contracts.artifacts import LEFT_OUT, LONGEST_NAME, MOST_BYTES_EACH, MO
 from services.host_runner.artifact_book import ArtifactBook, Folder, Waiting
 from services.host_runner.artifact_folder import look, open_file
 from services.host_runner.core.artifact_choice import Found, choose
+from services.host_runner.removal import AT_ONCE, remove
 
 RUN = UUID("019b76da-a800-7a47-9938-42ca151e1e4b")
 
@@ -109,6 +110,67 @@ def test_nothing_outside_of_the_folder_is_followed(tmp_path: Path) -> None:
         with pytest.raises(OSError, match=name):
             open_file(folder / name)
     assert look(tmp_path / "none") == ([], 0)
+
+
+def test_a_link_in_the_place_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "secret").write_text("no")
+    folder = tmp_path / "run"
+    folder.symlink_to(elsewhere)
+    assert look(folder) == ([], 0)
+    remove(folder)
+    assert not folder.is_symlink()
+    assert (elsewhere / "secret").exists()
+    folder.write_text("a file")
+    assert look(folder) == ([], 0)
+    remove(folder)
+    assert not folder.exists()
+    remove(folder)
+
+
+def test_no_tree_is_too_deep_to_be_looked_at_and_removed(tmp_path: Path) -> None:
+    # Deeper than Python's stack, a path, or the files that a process may have open.
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "z.html").write_text("on top")
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(2100):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("bottom", os.O_CREAT | os.O_WRONLY, dir_fd=here))
+    os.close(here)
+    found, more = look(folder)
+    assert (found[0], len(found), more) == (Found("z.html", 6), 2, 0)
+    choice = choose(found)
+    assert [one.name for one in choice.files] == ["z.html"]
+    assert choice.left_out == f"{'d/' * 128}: its name is longer than {LONGEST_NAME} bytes\n"
+    remove(folder)
+    assert not folder.exists()
+
+
+def test_what_lies_on_top_is_not_hidden_by_a_folder_with_very_much_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for number in range(6):
+        (tmp_path / "a" / f"{number}").touch()
+    (tmp_path / "report.html").touch()
+    found, more = look(tmp_path, most=3)
+    assert ([one.name for one in found], more) == (["report.html", "a/0", "a/1"], 3)
+
+
+@pytest.mark.parametrize("number", [0, 1, AT_ONCE + 1])
+def test_all_is_removed_also_what_is_many_and_read_only(tmp_path: Path, number: int) -> None:
+    folder = tmp_path / "run"
+    (folder / "sub" / "0").mkdir(parents=True)
+    for one in range(number):
+        (folder / f"{one}").touch()
+        (folder / "sub" / "0" / f"{one}").touch()
+    (folder / "sub" / "0").chmod(0o500)
+    (folder / "sub").chmod(0o500)
+    remove(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_journal_keeps_the_choice_and_an_older_one_gets_the_tables(tmp_path: Path) -> None:
