@@ -53,7 +53,10 @@ class Run:
 
     def api(self) -> Api:
         """The API that is meant: named, else the one of the system in HOME."""
-        return Api(self._url(), self._token())
+        url, token = self._url(), self._token()
+        if token is not None and not token.isascii():
+            raise CliError(ExitCode.USAGE, "The token is not one of Rigbeat's; check RIGBEAT_TOKEN.")
+        return Api(url, token)
 
     def _url(self) -> str:
         named = self.api_url or self.settings.api_url

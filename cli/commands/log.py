@@ -44,25 +44,40 @@ def events(lines: Iterable[str]) -> Iterator[Event]:
                 data.append(value)
 
 
+def lines(pieces: Iterable[str]) -> Iterator[str]:
+    """The whole lines of a stream; only LF and CRLF end one, whatever else some text tools take for the end of a line
+    (U+2028, NEL) stands for itself.
+    """
+    begun = ""
+    for piece in pieces:
+        *whole, begun = (begun + piece).split("\n")
+        for line in whole:
+            yield line.removesuffix("\r")
+
+
 def follow(api: Api, path: str) -> Iterator[str]:
     """The log's text, piece by piece, until the execution has ended.
 
     A connection that breaks is opened again at the same byte; `CliError` when the API stays away.
     """
     at: str | None = None
+    was_there = False
+    lost_at: float | None = None
     pauses = delays()
-    since = time.monotonic()
     while True:
         try:
             with api.stream(path, {"follow": True}, **({"Last-Event-ID": at} if at else {})) as answer:
-                for event in events(answer.iter_lines()):
-                    pauses, since = delays(), time.monotonic()
+                was_there, lost_at = True, None
+                for event in events(lines(answer.iter_text())):
+                    pauses = delays()
                     if event.name == "end":
                         return
                     if event.name == "output":
                         at = event.id
                         yield json.loads(event.data)["text"]
         except CliError as error:
-            if error.code is not ExitCode.OUT_OF_REACH or at is None or time.monotonic() - since > _PATIENCE_SECONDS:
+            now = time.monotonic()
+            lost_at = now if lost_at is None else lost_at
+            if error.code is not ExitCode.OUT_OF_REACH or not was_there or now - lost_at > _PATIENCE_SECONDS:
                 raise
         time.sleep(next(pauses))

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
-from cli.commands.log import Event, events
+from cli.commands.log import Event, events, lines
 from cli.home import Home
 from cli.processes import Process, write
 from libs.stack.ports import free_port
@@ -174,6 +174,39 @@ def test_a_followed_log_is_taken_up_where_it_broke_off(api: CannedApi) -> None:
     ended = run(api, ["executions", "log", "--follow", ID])
     assert (ended.exit_code, ended.stdout) == (0, "one\ntwo\n")
     assert [asked.headers.get("Last-Event-ID") for asked in api.asked] == [None, "4"]
+
+
+@pytest.mark.parametrize("first", [": here\n\n", 'event: output\nid: 4\ndata: {"offset": 0, "text": "one\\n"}\n\n'])
+def test_a_follower_waits_for_the_api_since_it_went_away(
+    api: CannedApi, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    # However long the script had printed nothing before, and also when it has not printed anything yet.
+    monkeypatch.setattr("cli.commands.log._PATIENCE_SECONDS", 0.0)
+    path = f"GET /api/v1/executions/{ID}/log?follow=true"
+    api.answer(path, 200, first, "text/event-stream")
+    api.answer(path, 502, "<h1>Bad gateway</h1>", "text/html")
+    api.answer(
+        path, 200, 'id: 8\nevent: output\ndata: {"text": "two"}\n\nevent: end\ndata: {}\n\n', "text/event-stream"
+    )
+    ended = run(api, ["executions", "log", "--follow", ID])
+    assert (ended.exit_code, ended.stdout.splitlines()[-1:]) == (0, ["two"])
+    api.answers.clear()
+    api.answer(path, 200, first, "text/event-stream")
+    api.answer(path, 502, "<h1>Bad gateway</h1>", "text/html")
+    assert run(api, ["executions", "log", "--follow", ID]).exit_code == 3
+
+
+def test_signs_that_some_take_for_the_end_of_a_line_are_text_of_the_log(api: CannedApi) -> None:
+    text = 'event: output\nid: 9\ndata: {"text": "a\u2028b\x85c\u2029d"}\n\nevent: end\ndata: {}\n\n'
+    api.answer(f"GET /api/v1/executions/{ID}/log?follow=true", 200, text, "text/event-stream")
+    ended = run(api, ["executions", "log", "--follow", ID])
+    assert (ended.exit_code, ended.stdout) == (0, "a\u2028b\x85c\u2029d")
+    assert list(lines(["a", "b\r", "\nc\n\n", "d"])) == ["ab", "c", ""]
+
+
+def test_a_token_that_no_header_can_hold_is_refused_in_words(api: CannedApi) -> None:
+    ended = run(api, ["deployments", "list"], RIGBEAT_TOKEN="rb_é")
+    assert (ended.exit_code, ended.stderr) == (2, "rigbeat: The token is not one of Rigbeat's; check RIGBEAT_TOKEN.\n")
 
 
 def test_what_a_script_left_is_listed_fetched_and_shown(api: CannedApi, tmp_path: Path) -> None:
