@@ -26,6 +26,7 @@ TEAM_TABLES = (
     "change_feed",
     "audit_log",
     "dead_letters",
+    "artifacts",
 )
 DENIED = psycopg.errors.InsufficientPrivilege
 
@@ -68,6 +69,8 @@ def two_teams(ledger_database: LedgerDatabase) -> tuple[LedgerDatabase, UUID, UU
                      VALUES (gen_random_uuid(), %(team)s, gen_random_uuid())
             ), l AS (INSERT INTO dead_letters (id, reason, body_size, team_id)
                      VALUES (gen_random_uuid(), 'x', 0, %(team)s)
+            ), p AS (INSERT INTO artifacts (execution_id, name, team_id, size, media_type)
+                     VALUES (gen_random_uuid(), 'x', %(team)s, 0, 'text/plain')
             ), b AS (INSERT INTO backlogs (deployment_id, team_id, version, cron_expression, timezone, window_seconds,
                                            from_at, until_at)
                      SELECT d.id, %(team)s, 1, '* * * * *', 'UTC', 60, ledger.now(), ledger.now() FROM d)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -117,11 +118,24 @@ def ledger_template(superuser_url: str) -> Iterator[str]:
 @pytest.fixture
 def ledger_database(superuser_url: str, ledger_template: str) -> Iterator[LedgerDatabase]:
     """A fresh ledger: no team, no host, the true time."""
+    with _copy(superuser_url, ledger_template) as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def module_ledger_database(superuser_url: str, ledger_template: str) -> Iterator[LedgerDatabase]:
+    """A ledger that the tests of a module share."""
+    with _copy(superuser_url, ledger_template) as database:
+        yield database
+
+
+@contextmanager
+def _copy(superuser_url: str, template: str) -> Iterator[LedgerDatabase]:
     name = f"rigbeat_test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(superuser_url, autocommit=True) as admin:
         admin.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
-                sql.Identifier(name), sql.Identifier(ledger_template), sql.Identifier(OWNER)
+                sql.Identifier(name), sql.Identifier(template), sql.Identifier(OWNER)
             )
         )
     try:

@@ -27,7 +27,7 @@ from services.api.routes.workroom import Workroom, workroom
 from services.api.shapes.base import Label, Page
 from services.api.shapes.filters import HostFilters, ScriptFilters
 from services.api.shapes.host import Device, Enrolled, Host, NewHost, NewLock, Queues
-from services.api.shapes.problem import FieldError, Kind
+from services.api.shapes.problem import FieldError, Kind, refusals
 from services.api.shapes.script import Script
 from services.api.statements import SQL
 from services.api.topology import declare_host
@@ -56,7 +56,7 @@ async def read(request: Request, caller: Viewer, name: Label) -> Host:
     return Host.of(dict(record), (await _queues(room, [name]))[name])
 
 
-@router.post("/hosts", status_code=201)
+@router.post("/hosts", status_code=201, responses=refusals({409: "The name is taken"}))
 async def enrol(request: Request, caller: Admin, wanted: NewHost) -> Enrolled:
     """Enrol a host: its row, its token (shown this once), its queues."""
     room = workroom(request)

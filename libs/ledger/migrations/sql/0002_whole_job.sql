@@ -37,6 +37,21 @@ GRANT UPDATE (state, requeued_at, requeued_by, requeued_as) ON ledger.dead_lette
 
 -- What was never sent is ended without asking a host: by a pause, a stop, a cancel.
 GRANT UPDATE (held, status, reason, skip_reason, error_message, completed_at) ON ledger.deployment_executions TO rigbeat_api;
+-- Of what was sent, only its host (by the ingest) says how it ended; a grant on a column cannot tell the two apart.
+CREATE FUNCTION ledger.refuse_ending() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    RAISE EXCEPTION 'execution % was sent to its host, which alone ends it', OLD.id USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+CREATE TRIGGER only_held_are_ended BEFORE UPDATE ON ledger.deployment_executions FOR EACH ROW
+    WHEN (current_user = 'rigbeat_api' AND NOT OLD.held
+          AND (OLD.status, OLD.reason, OLD.skip_reason, OLD.error_message, OLD.completed_at, NEW.held)
+              IS DISTINCT FROM (NEW.status, NEW.reason, NEW.skip_reason, NEW.error_message, NEW.completed_at, false))
+    EXECUTE FUNCTION ledger.refuse_ending();
+REVOKE ALL ON FUNCTION ledger.refuse_ending() FROM PUBLIC;
+
 GRANT UPDATE (held, not_after) ON ledger.deployment_executions TO rigbeat_scheduler;
 GRANT UPDATE (held) ON ledger.deployment_executions TO rigbeat_ingest;
 
@@ -111,4 +126,4 @@ GRANT SELECT ON ledger.feed_forgotten TO rigbeat_ingest;
 
 -- The schedulers count what is open for whoever watches.
 CREATE INDEX dead_letters_open ON ledger.dead_letters (id) WHERE state = 'open';
-GRANT SELECT ON ledger.dead_letters TO rigbeat_scheduler;
+GRANT SELECT (id, state) ON ledger.dead_letters TO rigbeat_scheduler;
