@@ -8,9 +8,10 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 
 from libs.chassis.lifecycle import Part
 from libs.contracts.artifacts import MOST_BYTES_EACH
@@ -42,7 +43,7 @@ from services.api.routes import (
 )
 from services.api.routes.workroom import Workroom
 from services.api.settings import Settings
-from services.api.shapes.problem import MEDIA_TYPE, Problem
+from services.api.shapes.problem import refusals
 from services.api.strict_json import unambiguous
 
 
@@ -56,16 +57,23 @@ PREFIX = "/api/v1"
 STOP_SECONDS = 5.0
 _ARTIFACT = re.compile(rf"{PREFIX}/executions/[^/]+/artifacts/.*", re.DOTALL)
 
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": description, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
-    for status, description in (
-        (401, "No valid token"),
-        (403, "The token's role is not enough"),
-        (404, "Not found"),
-        (422, "The input is not right"),
-        (503, "Database or broker away"),
-    )
-}
+_PROBLEMS = refusals(
+    {
+        401: "No valid token",
+        403: "The token's role is not enough",
+        404: "Not found",
+        422: "The input is not right",
+        503: "Database or broker away",
+    }
+)
+_PROBLEMS_OF_CHANGES = refusals(
+    {
+        400: "Not JSON, or not to be understood",
+        409: "The resource is not in the state for it, or its limit is reached",
+        412: "Somebody changed it since: the version in If-Match is stale",
+        413: "Too large",
+    }
+)
 
 
 def create_app(
@@ -124,6 +132,9 @@ def create_app(
     api = APIRouter(prefix=PREFIX, responses=_PROBLEMS, dependencies=[Depends(unambiguous)])
     for routes in (deployments, executions, logs, artifacts, hosts, cron, why, events, broker, dead_letters, operation):
         api.include_router(routes.router)
+    for route in api.routes:
+        if isinstance(route, APIRoute) and route.methods - {"GET"}:
+            route.responses = {**_PROBLEMS_OF_CHANGES, **route.responses}
     app.include_router(api)
     app.include_router(health.router)
     app.add_middleware(BodyLimit, streamed={_ARTIFACT: MOST_BYTES_EACH})
