@@ -11,11 +11,10 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.routing import APIRoute
 
 from libs.chassis.lifecycle import Part
 from libs.contracts.artifacts import MOST_BYTES_EACH
-from services.api import problems
+from services.api import document, problems
 from services.api.acknowledgements import Acknowledgements
 from services.api.artifact_store import ArtifactStore
 from services.api.auth import Authenticator
@@ -43,7 +42,6 @@ from services.api.routes import (
 )
 from services.api.routes.workroom import Workroom
 from services.api.settings import Settings
-from services.api.shapes.problem import refusals
 from services.api.strict_json import unambiguous
 
 
@@ -56,24 +54,6 @@ class Flag(Protocol):
 PREFIX = "/api/v1"
 STOP_SECONDS = 5.0
 _ARTIFACT = re.compile(rf"{PREFIX}/executions/[^/]+/artifacts/.*", re.DOTALL)
-
-_PROBLEMS = refusals(
-    {
-        401: "No valid token",
-        403: "The token's role is not enough",
-        404: "Not found",
-        422: "The input is not right",
-        503: "Database or broker away",
-    }
-)
-_PROBLEMS_OF_CHANGES = refusals(
-    {
-        400: "Not JSON, or not to be understood",
-        409: "The resource is not in the state for it, or its limit is reached",
-        412: "Somebody changed it since: the version in If-Match is stale",
-        413: "Too large",
-    }
-)
 
 
 def create_app(
@@ -129,16 +109,14 @@ def create_app(
     )
     app.state.authenticator = Authenticator(database, time.monotonic)
     problems.install(app)
-    api = APIRouter(prefix=PREFIX, responses=_PROBLEMS, dependencies=[Depends(unambiguous)])
+    api = APIRouter(prefix=PREFIX, responses=document.PROBLEMS, dependencies=[Depends(unambiguous)])
     for routes in (deployments, executions, logs, artifacts, hosts, cron, why, events, broker, dead_letters, operation):
         api.include_router(routes.router)
-    for route in api.routes:
-        if isinstance(route, APIRoute) and route.methods - {"GET"}:
-            route.responses = {**_PROBLEMS_OF_CHANGES, **route.responses}
     app.include_router(api)
     app.include_router(health.router)
     app.add_middleware(BodyLimit, streamed={_ARTIFACT: MOST_BYTES_EACH})
     app.add_middleware(RequestMetrics)
+    document.complete(app)
     return app
 
 
