@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID
@@ -62,8 +63,7 @@ class DeploymentsLog:
             self._file.append(line)
         # Once the file is rotated, people still find it there, with the time that it had.
         self._file.head = block
-        sys.stdout.write(block)
-        sys.stdout.flush()
+        _print(block)
 
     def noticed(self, notice: Notice, now: datetime) -> None:
         """The centre tells of a change; the same notice again says nothing."""
@@ -123,6 +123,14 @@ class DeploymentsLog:
         count = max(self._counts.get(trigger.deployment_id, 0), trigger.execution_count) + 1
         self._counts[trigger.deployment_id] = count
         return log_lines.count(count, self._limits.get(trigger.deployment_id, trigger.max_executions))
+
+
+def _print(block: str) -> None:
+    # Whoever reads it may be gone, or know fewer signs than we write; neither may keep the host from its work.
+    known = sys.stdout.encoding or "utf-8"
+    with suppress(OSError):
+        sys.stdout.write(block.encode(known, "backslashreplace").decode(known))
+        sys.stdout.flush()
 
 
 def _never_began(outcome: Outcome) -> bool:

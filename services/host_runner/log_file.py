@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import stat
+from contextlib import suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -36,6 +37,7 @@ class LogFile(RotatingFileHandler):
 
     def append(self, line: str) -> None:
         """Write one line. Never fails: what the disk refuses is told on standard error."""
+        self._find_again()
         self.handle(logging.makeLogRecord({"msg": line}))
 
     def doRollover(self) -> None:  # noqa: N802 - the name is given
@@ -49,6 +51,26 @@ class LogFile(RotatingFileHandler):
             return
         if self.stream is not None:
             self.stream.write(self.head)
+
+    def _find_again(self) -> None:
+        """Begin a new file where somebody has moved or removed ours; where that cannot be, go on in the old one."""
+        if self.stream is None:
+            return
+        ours = os.fstat(self.stream.fileno())
+        try:
+            there = os.lstat(self.baseFilename)
+        except FileNotFoundError:
+            there = None
+        except OSError:
+            return
+        if there is not None and os.path.samestat(ours, there):
+            return
+        with suppress(OSError):
+            fresh = self._open()
+            old, self.stream = self.stream, fresh
+            if not os.fstat(fresh.fileno()).st_size:
+                fresh.write(self.head)
+            old.close()
 
     def _open(self) -> TextIOWrapper:
         flags = os.O_APPEND | os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

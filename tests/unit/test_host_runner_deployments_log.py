@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -432,3 +433,42 @@ def test_the_file_of_another_is_not_written_to(tmp_path: Path, elsewhere: Path) 
     os.chown(path, 65534, 65534)
     _is_left_alone(path, elsewhere)
     assert path.read_text() == ""
+
+
+def test_a_log_that_somebody_removes_or_moves_is_begun_anew_with_its_head(desk: Desk, tmp_path: Path) -> None:
+    desk.log.synced([], at(0))
+    head = desk.text()
+    desk.path.unlink()
+    desk.log.noticed(notice("a", STATUS), at(0))
+    assert desk.text().startswith(head)
+    assert desk.lines()[-1].startswith("[INFO] 🔄 STATUS: a")
+    desk.path.rename(tmp_path / "moved")
+    desk.log.noticed(notice("b", STATUS), at(0))
+    assert desk.lines()[-1].startswith("[INFO] 🔄 STATUS: b")
+    assert "STATUS: b" not in (tmp_path / "moved").read_text()
+
+
+def test_a_log_in_whose_place_somebody_put_a_link_goes_on_where_it_was(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("")
+    desk.path.rename(tmp_path / "moved")
+    desk.path.symlink_to(tmp_path / "target")
+    desk.log.noticed(notice("a", STATUS), at(0))
+    assert (tmp_path / "target").read_text() == ""
+    assert "STATUS: a" in (tmp_path / "moved").read_text()
+
+
+def test_a_standard_output_that_knows_few_signs_or_is_closed_keeps_nothing_back(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "out").open("w", encoding="iso-8859-1") as few:
+        monkeypatch.setattr("sys.stdout", few)
+        desk.log.synced([state("größe")], at(0))
+    assert r"\u2022 größe" in (tmp_path / "out").read_text(encoding="iso-8859-1")
+    other = Desk(tmp_path)
+    with open("/dev/full", "w", encoding="utf-8", buffering=1) as full:  # noqa: PTH123 - no file
+        monkeypatch.setattr("sys.stdout", full)
+        other.log.synced([], at(0))
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    other.log.close()
