@@ -127,8 +127,11 @@ class ArtifactUploads(Part):
                 with file:
                     headers = {"Content-Length": str(size)}
                     answer = await client.put(url, content=_pieces(file, size), headers=headers)
-        except httpx.TransportError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise ApiAwayError(f"{type(error).__name__}: {error}") from error
+        except httpx.TransportError as error:
+            # Perhaps only with this file: one that takes too long, or ends its worker, must not keep the others back.
+            raise NotNowError(f"{type(error).__name__}: {error}") from error
         match answer.status_code:
             case HTTPStatus.NO_CONTENT | HTTPStatus.OK | HTTPStatus.CREATED:
                 return True

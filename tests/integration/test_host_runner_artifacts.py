@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.contracts import Trigger
 from libs.contracts.artifacts import LEFT_OUT
 from services.host_runner.artifact_uploads import ArtifactUploads
 from services.host_runner.core.decide import decide
@@ -160,6 +161,25 @@ async def test_one_that_is_refused_keeps_no_other_back(bench: Bench, sink: Artif
     assert (first / "b.txt").exists()
     sink.statuses.clear()
     await until_async(bench.is_done, within=10)
+
+
+@pytest.mark.parametrize(("stuck", "other"), [(ONE, TWO), (TWO, ONE)])
+async def test_one_over_which_the_connection_breaks_keeps_no_other_back(
+    bench: Bench, sink: ArtifactSink, stuck: Trigger, other: Trigger
+) -> None:
+    sink.statuses["a.txt"] = 0
+    bench.leave(stuck, a_txt=b"a")
+    bench.leave(other, b_txt=b"b")
+    bench.ended(ONE, TWO)
+    await bench.uploads.start()
+
+    async def only_the_stuck_one_waits() -> bool:
+        return [folder.execution_id for folder in bench.journal.artifacts.folders(9)] == [stuck.execution_id]
+
+    await until_async(only_the_stuck_one_waits, within=5)
+    sink.statuses.clear()
+    await until_async(bench.is_done, within=10)
+    assert sorted(name for _, name in sink.files) == ["a.txt", "b.txt"]
 
 
 async def test_what_vanished_meanwhile_is_passed_over(bench: Bench, sink: ArtifactSink) -> None:

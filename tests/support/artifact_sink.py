@@ -13,7 +13,7 @@ _REQUEST = re.compile(rb"PUT /api/v1/executions/([0-9a-f-]{36})/artifacts/(\S+) 
 
 
 class ArtifactSink(LogSink):
-    """Keeps what it is sent, by execution and name; `statuses` says what is answered for a name instead."""
+    """Keeps what it is sent, by execution and name; `statuses` says what is answered for a name instead; 0 hangs up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,6 +30,8 @@ class ArtifactSink(LogSink):
         self.asked.set()
         self.order.append(name)
         status = self.statuses.get(name, 204)
+        if status == 0:
+            raise ConnectionAbortedError
         if status == 204:
             self.files[execution, name] = body
         return status, b""
