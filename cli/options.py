@@ -16,7 +16,7 @@ from cli import processes
 from cli.client import Api
 from cli.errors import CliError, ExitCode
 from cli.home import Home
-from cli.output import Output
+from cli.output import Output, plain
 from cli.settings import Settings
 from libs.chassis.settings import SettingsError, load
 
@@ -113,7 +113,7 @@ def command(function: Callable[Concatenate[Run, ...], None]) -> Callable[..., No
             function(_run(given.over(before) if isinstance(before, Given) else given), **told)
         except CliError as error:
             for line in (f"rigbeat: {error.sentence}", *error.more):
-                sys.stderr.write(f"{line}\n")
+                sys.stderr.write(f"{plain(line)}\n")
             raise typer.Exit(error.code) from None
 
     parameters = [context, *own, *common]

@@ -7,8 +7,8 @@ ids and names are never cut, other texts are when the line is full.
 from __future__ import annotations
 
 import json
+import re
 import sys
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+# Control characters (a line break, a tab, a terminal's escape), and what turns the direction of a whole line. Not what
+# joins the parts of an emoji or of a word: a name is printed as it is, so that it can be used again.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _GAP = 2
 _SHORTEST = 12
 _STYLES = {
@@ -67,11 +70,9 @@ def plain(value: object) -> str:
         case bool():
             return "true" if value else "false"
         case str():
-            return "".join(
-                " " if unicodedata.category(sign)[0] == "C" or sign in "\u2028\u2029" else sign for sign in value
-            )
+            return _UNSAFE.sub(" ", value)
         case dict() | list():
-            return json.dumps(value, ensure_ascii=False)
+            return _UNSAFE.sub(" ", json.dumps(value, ensure_ascii=False))
         case _:
             return str(value)
 
@@ -131,7 +132,7 @@ class Output:
     def note(self, line: str) -> None:
         """A line for people besides the answer; on standard error, so that a pipe gets the answer alone."""
         if not self.as_json:
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{plain(line)}\n")
 
     def _rows(self, items: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
         rows = [[column.text(item) for column in columns] for item in items]

@@ -204,6 +204,16 @@ def test_signs_that_some_take_for_the_end_of_a_line_are_text_of_the_log(api: Can
     assert list(lines(["a", "b\r", "\nc\n\n", "d"])) == ["ab", "c", ""]
 
 
+def test_what_a_refusal_quotes_steers_no_terminal(api: CannedApi) -> None:
+    problem = {
+        "detail": "Locked by eve: \x1b[2Jgone",
+        "errors": [{"field": "name", "message": "\x9bno\nway", "hint": ""}],
+    }
+    api.answer(f"POST /api/v1/deployments/{ID}/run", 409, problem, "application/problem+json")
+    ended = run(api, ["deployments", "run", ID])
+    assert (ended.exit_code, ended.stderr) == (4, "rigbeat: Locked by eve:  [2Jgone\n  name:  no way\n")
+
+
 def test_a_token_that_no_header_can_hold_is_refused_in_words(api: CannedApi) -> None:
     ended = run(api, ["deployments", "list"], RIGBEAT_TOKEN="rb_é")
     assert (ended.exit_code, ended.stderr) == (2, "rigbeat: The token is not one of Rigbeat's; check RIGBEAT_TOKEN.\n")

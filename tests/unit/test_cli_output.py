@@ -78,7 +78,16 @@ def test_statuses_have_a_colour_unless_nobody_wants_it(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(None, ""), (True, "true"), (1.5, "1.5"), ("a\x1b[2Jb\r\n\u2028c", "a [2Jb   c"), ({"a": [1]}, '{"a": [1]}')],
+    [
+        (None, ""),
+        (True, "true"),
+        (1.5, "1.5"),
+        ("a\x1b[2Jb\r\n\u2028c", "a [2Jb   c"),
+        ("\u202etac\x9b2J\0", " tac 2J "),
+        ({"a": [1]}, '{"a": [1]}'),
+        ({"a": "\x9b2J\u2028"}, '{"a": " 2J "}'),
+        ("📺 тест شاشة 👩‍🔬 می‌خواهم", "📺 тест شاشة 👩‍🔬 می‌خواهم"),
+    ],
 )
 def test_no_value_can_break_a_line_or_steer_a_terminal(value: object, text: str) -> None:
     assert plain(value) == text
