@@ -17,14 +17,17 @@ _METHODS = frozenset({"POST", "PATCH"})  # what hosts PUT are files, not ours to
 
 
 async def unambiguous(request: Request) -> None:
-    """Raises `invalid-input` for a key that is given twice, `malformed` for a number that JSON does not have."""
+    """Raises `invalid-input` for a key that is given twice, `malformed` for what is not JSON, read or not."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if request.method not in _METHODS or not (kind == "application/json" or kind.endswith("+json")):
         return
     body = await request.body()
     if body:
-        # That it is JSON at all, the framework has found out: it reads the body before its dependencies.
-        json.loads(body, object_pairs_hook=_each_once, parse_constant=_no_number)
+        try:
+            json.loads(body, object_pairs_hook=_each_once, parse_constant=_no_number)
+        except (ValueError, RecursionError) as error:
+            # Where a route takes a body, the framework has read it before its dependencies and says where it broke off.
+            raise ProblemError(Kind.MALFORMED, f"The body is not JSON: {error}") from None
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
