@@ -38,6 +38,7 @@ class Broker:
         self._clock = clock
         self._turn = asyncio.Lock()
         self._connection: AbstractConnection | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._kept: dict[str, tuple[float, Depth | None]] = {}
         self._away_until = 0.0
 
@@ -47,6 +48,8 @@ class Broker:
         Raises `Transient` when the broker does not answer within so many seconds, then for two seconds at once.
         """
         async with self._turn:
+            if len(self._kept) > _MOST_KEPT:
+                self._kept.clear()
             stale = [queue for queue in dict.fromkeys(queues) if not self._is_fresh(queue)]
             if stale:
                 await self._look(stale, within)
@@ -62,7 +65,9 @@ class Broker:
     async def close(self) -> None:
         """Close the connection; a question would open another."""
         async with self._turn:
-            await self._drop()
+            self._drop()
+            if self._closing:
+                await asyncio.wait(self._closing)
 
     def _is_fresh(self, queue: str) -> bool:
         kept = self._kept.get(queue)
@@ -78,21 +83,22 @@ class Broker:
         except (ChassisError, TimeoutError) as error:
             self._away_until = self._clock() + KEPT_SECONDS
             log.warning("The broker's queues cannot be looked at", reason=str(error) or "no answer in time")
-            await self._drop()
+            self._drop()
             raise ConnectionLost(f"the broker's queues cannot be looked at: {error}") from error
-        if len(self._kept) > _MOST_KEPT:
-            self._kept.clear()
         now = self._clock()
         self._kept |= {queue: (now, None if one is None else Depth(*one)) for queue, one in found.items()}
 
     async def _connected(self) -> AbstractConnection:
         if self._connection is not None and lost(self._connection).done():
-            await self._drop()
+            self._drop()
         if self._connection is None:
             self._connection = await connect(self._url, name=NAME)
         return self._connection
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await close(connection)
+            # In a task: a broker that does not answer lets a close wait for long, and others wait for their turn.
+            task = asyncio.create_task(close(connection))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)

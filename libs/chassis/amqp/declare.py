@@ -81,20 +81,22 @@ async def depth(channel: AbstractConnection | AbstractChannel, queue: str) -> tu
 
 
 async def depths(connection: AbstractConnection, queues: Sequence[str]) -> dict[str, tuple[int, int] | None]:
-    """The same of many queues, over one channel as long as none is missing; None for each that is."""
+    """The same of many queues, over one channel as long as none is missing; None for each that is.
+
+    Who does not wait for the answer (or gets an error) closes the connection: the channel is left as it is, since
+    closing it would wait for the broker too.
+    """
     found: dict[str, tuple[int, int] | None] = {}
     channel = await open_channel(connection, confirms=False)
-    try:
-        for queue in queues:
-            if channel.is_closed:
-                channel = await open_channel(connection, confirms=False)
-            try:
-                with translated(f"looking at {queue}"):
-                    answer = await channel.queue_declare(queue, passive=True)
-                found[queue] = answer.message_count or 0, answer.consumer_count or 0
-            except QueueMissing:
-                found[queue] = None
-                await close_channel(channel)
-    finally:
-        await close_channel(channel)
+    for queue in queues:
+        if channel.is_closed:
+            channel = await open_channel(connection, confirms=False)
+        try:
+            with translated(f"looking at {queue}"):
+                answer = await channel.queue_declare(queue, passive=True)
+            found[queue] = answer.message_count or 0, answer.consumer_count or 0
+        except QueueMissing:
+            found[queue] = None
+            await close_channel(channel)
+    await close_channel(channel)
     return found
