@@ -170,6 +170,8 @@ def test_an_exit_code_is_followed_by_the_error_that_the_script_said_last() -> No
     said = "KeyError: 'channel'"
     assert judge(ending(code=1), LIMITS, said).message == "Ended with exit code 1: KeyError: 'channel'"
     assert judge(ending(code=0), LIMITS, said).message is None
+    reported = judge(ending(code=1, success_marker=False), LIMITS, "the tuner has no lock").message
+    assert reported == "The script reported SCRIPT_SUCCESS:false and ended with exit code 1: the tuner has no lock"
     assert judge(ending(cause=Cause.TIMED_OUT), LIMITS, said).message == "Stopped after 3600 s, its time limit"
 
 
@@ -179,6 +181,9 @@ def test_an_exit_code_is_followed_by_the_error_that_the_script_said_last() -> No
         (b"", None),
         (b"probe 3 of 10: 21 ms\n", None),
         (b"SCRIPT_SUCCESS:false\n", None),
+        (b"FAILED: the tuner has no lock\n\nSCRIPT_SUCCESS:false\n", "the tuner has no lock"),
+        (b"FAILED: no lock\nall of it is over\n", None),
+        (b"ERROR: \x1b[2J\n", None),
         (b"it told me: KeyError: 'channel'\n", None),
         (b"Traceback (most recent call last):\nKeyError: 'channel'\n", "KeyError: 'channel'"),
         (b"SyntaxError: '(' was never closed\n", "SyntaxError: '(' was never closed"),

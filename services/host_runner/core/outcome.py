@@ -143,8 +143,9 @@ def _sentence(reason: Reason | None, ending: Ending, limits: Limits, said_last: 
             words = EXIT_CODES_IN_WORDS.get(ending.code or 0)
             sentence = f"Ended with exit code {ending.code}" + (f" ({words})" if words else "")
             sentence += f": {said_last}" if said_last else ""
-        case Reason.SCRIPT_REPORTED_FAILURE if ending.code:
-            sentence = f"{sentence} and ended with exit code {ending.code}"
+        case Reason.SCRIPT_REPORTED_FAILURE:
+            sentence += f" and ended with exit code {ending.code}" if ending.code else ""
+            sentence += f": {said_last}" if said_last else ""
         case _:
             pass
     return sentence
