@@ -70,6 +70,8 @@ class Session(Part):
             return
         self._patience = PATIENCE_SECONDS
         publisher = Publisher(connection)
+        # On a channel of their own: events that nobody confirms must not make the host look dead.
+        pulse = Publisher(connection)
         dead = DeadLetters(publisher, DEAD, clock=self._runner.now)
         quiet = asyncio.Event()
         self.ready = True
@@ -77,12 +79,13 @@ class Session(Part):
             await together(
                 self._consume(connection, presence, dead, quiet),
                 self._outbound.hellos(publisher, self.stopping),
-                self._outbound.heartbeats(publisher, self.stopping),
+                self._outbound.heartbeats(pulse, self.stopping),
                 self._outbound.events(publisher, quiet),
                 self._live.publish(connection, self.stopping),
             )
         finally:
             self.ready = False
+            await pulse.close()
             await publisher.close()
 
     async def _consume(
