@@ -80,6 +80,10 @@ async def test_any_minute_is_answered_past_and_future(api: Api, editor: httpx.As
     api.database.execute("UPDATE hosts SET last_seen_at = ledger.now() - interval '1 minute'")
     away = await why(viewer, made, present + 2 * MINUTE)
     assert (away["verdict"], away["by"]) == ("will_be_skipped", "host")
+    # Nobody has read heartbeats for 40 s: what was known then goes on, as everywhere.
+    api.database.execute("INSERT INTO liveness (name, at) VALUES ('presence', ledger.now() - interval '40 seconds')")
+    assert (await why(viewer, made, present + 2 * MINUTE))["verdict"] == "will_run"
+    api.database.execute("DELETE FROM liveness")
     api.database.execute("UPDATE hosts SET last_seen_at = ledger.now()")
     api.database.execute("UPDATE devices SET lock_owner = 'carol', lock_reason = 'demo' WHERE device_id = 'stb-1'")
     locked = await why(viewer, made, present + 2 * MINUTE)

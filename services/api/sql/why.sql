@@ -4,7 +4,7 @@
 -- With its host and device as they are now; `lock_owner` only of a lock that stands.
 SELECT d.id, d.host_name, d.device_id, d.created_at, d.created_by, d.execution_count, d.next_fire_at, d.max_executions,
        h.name IS NOT NULL AND h.revoked_at IS NULL AS is_enrolled,
-       coalesce(h.last_seen_at > ledger.now() - interval '30 seconds', false) AS is_online, h.last_seen_at,
+       coalesce(h.last_seen_at > (SELECT ledger.heard_since()), false) AS is_online, h.last_seen_at,
        coalesce(v.present, false) AS has_device,
        CASE WHEN v.lock_expires_at IS NULL OR v.lock_expires_at > ledger.now() THEN v.lock_owner END AS lock_owner,
        v.lock_reason, v.lock_expires_at,
@@ -21,11 +21,12 @@ FROM deployment_versions WHERE deployment_id = $1
 ORDER BY version DESC LIMIT 1000;
 
 -- name: why_run
--- The fire of the minute ($2), else the run nearest to the instant that was asked for ($5) within the minute ($3 to $4).
+-- The fire of the minute ($2), else the run nearest to the instant that was asked for ($5) within the minute ($3 to $4),
+-- in which all their ids lie.
 SELECT id, kind, status, reason, coalesce(skip_reason, error_message) AS message, presumed, held, scheduled_at, decided_at,
        not_after, queued_at, started_at, completed_at, duration_seconds, triggered_by
 FROM deployment_executions
-WHERE deployment_id = $1 AND (id = $2 OR (id >= $3 AND id < $4))
+WHERE deployment_id = $1 AND id >= $3 AND id < $4
 ORDER BY id <> $2, abs(extract(epoch FROM scheduled_at - $5::timestamptz)), id
 LIMIT 1;
 
