@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
+import asyncpg
+
 from libs.contracts import (
     SENTENCES,
     Change,
@@ -213,6 +215,18 @@ async def drop_held(
     Nothing of it was ever sent, so no host is asked. The caller holds the deployments' row locks and read `now` after.
     """
     dropped = await connection.fetch(STATEMENTS.drop_held, deployment_ids, reason, SENTENCES[reason], now)
+    return await _note_dropped(connection, dropped)
+
+
+async def drop_newest_held(
+    connection: Connection, deployment_id: UUID, most: int, reason: Reason, now: datetime
+) -> list[UUID]:
+    """The same of the newest of one deployment, at most so many: those before them still get their turn."""
+    parameters = (deployment_id, most, reason, SENTENCES[reason], now)
+    return await _note_dropped(connection, await connection.fetch(STATEMENTS.drop_newest_held, *parameters))
+
+
+async def _note_dropped(connection: Connection, dropped: Sequence[asyncpg.Record]) -> list[UUID]:
     await note(connection, [(record["team_id"], "execution", str(record["id"])) for record in dropped])
     return sorted(record["id"] for record in dropped)
 

@@ -16,7 +16,7 @@ from asyncpg import UniqueViolationError
 
 from libs.contracts import Change, DeploymentStatus, Fence, Reason
 from libs.ledger import channels
-from libs.ledger.decisions import drop_held, note, tell_host
+from libs.ledger.decisions import drop_held, drop_newest_held, note, tell_host
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection
 from libs.ledger.rows import DeploymentRow
@@ -133,10 +133,11 @@ async def patch(
     needs_fence = False
     if edit.lowers_limit(before, after):
         await _refuse_below_what_counts(connection, held, after)
-        # Only a limit that what is under way could pass takes anything away: first what was never sent, then, from the
-        # host, the queued run.
-        if await _may_count(connection, held) > after:
-            await drop_held(connection, [deployment_id], Reason.LIMIT_REACHED, held.now)
+        # Only a limit that what is under way could pass takes anything away: first what was never sent, the newest of
+        # it, then, from the host, the queued run.
+        surplus = await _may_count(connection, held) - after
+        if surplus > 0:
+            await drop_newest_held(connection, deployment_id, surplus, Reason.LIMIT_REACHED, held.now)
             needs_fence = await _may_count(connection, held) > after
     values = edit.edited(held.record, given, caller.name, held.now)
     if not values:

@@ -59,6 +59,9 @@ async def test_a_lower_limit_drops_what_is_held_before_the_host_is_asked(api: Ap
     path = f"/deployments/{identity}"
     assert (await editor.patch(path, json={"max_executions": 3})).is_success
     assert held(api, identity) == 2, "all three may still run"
+    assert (await editor.patch(path, json={"max_executions": 2})).is_success
+    assert [reason for _, reason, _ in ends(api, identity)] == [None, None, Reason.LIMIT_REACHED], "the newest goes"
+    assert held(api, identity) == 1, "two may still run"
     assert (await editor.patch(path, json={"max_executions": 1})).is_success
     reached = Reason.LIMIT_REACHED
     assert ends(api, identity) == [("triggered", None, None)] + [("skipped", reached, SENTENCES[reached])] * 2

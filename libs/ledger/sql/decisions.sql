@@ -43,6 +43,13 @@ SET held = false, status = 'skipped', reason = $2, skip_reason = $3, completed_a
 WHERE deployment_id = ANY ($1::uuid[]) AND held
 RETURNING id, team_id;
 
+-- name: drop_newest_held
+-- The same, of the newest so many of one deployment: those before them run first.
+UPDATE deployment_executions
+SET held = false, status = 'skipped', reason = $3, skip_reason = $4, completed_at = $5
+WHERE id IN (SELECT id FROM deployment_executions WHERE deployment_id = $1 AND held ORDER BY id DESC LIMIT $2) AND held
+RETURNING id, team_id;
+
 -- name: insert_outbox
 INSERT INTO outbox (message_id, team_id, type, exchange, host_name, execution_id, body, not_after)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::timestamptz[])
