@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-TESTS ?= tests/unit tests/contract tests/integration tests/e2e tests/chaos tests/containers
+TESTS ?=
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
@@ -22,7 +22,7 @@ run: .venv/.stack ## Start the whole system here: make run ARGS="--port 9000 --n
 	@exec $(BIN)/rigbeat up $(ARGS)
 
 test: .venv/.dev ## Run the tests: make test TESTS=tests/unit ARGS="-k cron"
-	$(BIN)/python -m pytest $(TESTS) $(ARGS)
+	@$(if $(TESTS),$(BIN)/python -m pytest $(TESTS),tests/run.sh $(BIN)/python) $(ARGS)
 
 test-cron: .venv/.dev ## Hold cron against its oracles for minutes: make test-cron ARGS="--seed 7 --cron-expressions 20000"
 	$(BIN)/python -m pytest tests/contract/test_schedule_oracle.py -s --timeout=3600 --cron-expressions 5000 $(ARGS)

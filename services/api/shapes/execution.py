@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict
 from pydantic.config import JsonDict
 
 from libs.contracts import ExecutionStatus, Instant, Kind
@@ -51,6 +51,10 @@ _EXAMPLE: JsonDict = {
     "cancel_requested_at": None,
     "triggered_by": None,
 }
+
+
+# What a monotonic clock gives has digits that mean nothing.
+_ToTheMillisecond = Annotated[float, AfterValidator(lambda seconds: round(seconds, 3))]
 
 
 class Lateness(Shape):
@@ -127,7 +131,7 @@ class Execution(Shape):
     success: bool | None
     exit_code: int | None
     signal: str | None
-    duration_seconds: float | None
+    duration_seconds: _ToTheMillisecond | None
     late_seconds: float | None
     lateness: Lateness
     script_result_id: UUID | None
