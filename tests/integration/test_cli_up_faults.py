@@ -150,7 +150,7 @@ def test_without_a_network_the_packages_are_refused_in_one_sentence(
     lists: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     depends = "echo rabbitmq-server; exit 0" if lists == "old lists of packages" else ""
-    tool(tmp_path, "apt-get", "echo \"E: Temporary failure resolving 'deb.debian.org'\"")
+    tool(tmp_path, "apt-get", "echo \"E: Temporary failure resolving 'packages.example'\"")
     tool(tmp_path, "apt-cache", depends)
     tool(tmp_path, "dpkg", "exit 0")
     tool(tmp_path, "dpkg-query", "exit 0")
@@ -159,7 +159,7 @@ def test_without_a_network_the_packages_are_refused_in_one_sentence(
     with pytest.raises(StackError) as refusal:
         packages.unpacked(cache, lambda _line: None)
     assert re.search(
-        r"(cannot be downloaded|cannot be found) \(E: Temporary failure resolving 'deb\.debian\.org'\); "
+        r"(cannot be downloaded|cannot be found) \(E: Temporary failure resolving 'packages\.example'\); "
         r"check the network, install RabbitMQ, start a Docker engine, or set RIGBEAT_AMQP_URL to one that runs .*\.$",
         str(refusal.value),
     )
