@@ -175,7 +175,8 @@ def test_who_follows_sees_every_line_also_when_the_log_begins_anew(tmp_path: Pat
     desk = Desk(tmp_path, max_bytes=4000)
     desk.log.synced([state("login")], at(0))
     seen = tmp_path / "seen"
-    follower = start("tail", ["/usr/bin/tail", "-f", str(desk.path)], env={"LC_ALL": "C.UTF-8"}, log=seen)
+    # Where files cannot be watched (an overlay) it looks again: often, since each line is waited for.
+    follower = start("tail", ["/usr/bin/tail", "-f", "-s", "0.05", str(desk.path)], env={"LC_ALL": "C.UTF-8"}, log=seen)
     try:
         until(lambda: seen.exists() and "Active: 1" in seen.read_text(), within=10, what="tail has begun")
         for number in range(120):
