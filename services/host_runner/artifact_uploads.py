@@ -16,19 +16,15 @@ from uuid import UUID
 
 import httpx
 
-from libs.chassis.backoff import delays
-from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.chassis.metrics import counter
 from libs.contracts.artifacts import LEFT_OUT
 from services.host_runner.artifact_book import ArtifactBook, Folder, Waiting
 from services.host_runner.artifact_folder import look, open_file
-from services.host_runner.concurrency import pause
 from services.host_runner.core.artifact_choice import choose
 from services.host_runner.removal import remove
-from services.host_runner.uploads import ApiAwayError, NotNowError
+from services.host_runner.sending import ApiAwayError, NotNowError, Sending
 
-EVERY_SECONDS = 0.5
 AT_ONCE = 50
 """Folders of one turn."""
 PIECE_BYTES = 256 << 10
@@ -45,32 +41,16 @@ class ShrunkError(Exception):
     """The file became shorter while it was read: somebody outside of its run writes to it."""
 
 
-class ArtifactUploads(Part):
+class ArtifactUploads(Sending):
     """Sends what the API does not have, for as long as the process lives."""
 
     name = "artifacts"
+    request_seconds = REQUEST_SECONDS
 
     def __init__(self, book: ArtifactBook, folder: Path, api_url: str, token: str) -> None:
-        super().__init__()
+        super().__init__(api_url, token)
         self._book = book
         self._folder = folder
-        self._url = api_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
-
-    async def run(self) -> None:
-        """The body."""
-        pauses = delays()
-        async with httpx.AsyncClient(headers=self._headers, timeout=REQUEST_SECONDS) as client:
-            while not self.stopping.is_set():
-                wait = EVERY_SECONDS
-                try:
-                    if await self._turn(client):
-                        wait = 0.0
-                    pauses = delays()
-                except (ApiAwayError, NotNowError) as error:
-                    wait = max(next(pauses), EVERY_SECONDS)
-                    log.warning("Artifacts wait for the API", reason=str(error), again_in_seconds=wait)
-                await pause(wait, self.stopping)
 
     async def _turn(self, client: httpx.AsyncClient) -> bool:
         """Send some folders; whether there are surely more."""

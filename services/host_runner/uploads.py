@@ -7,68 +7,38 @@ either side restarts. While the API is away the files wait.
 
 from __future__ import annotations
 
-import logging
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 
-from libs.chassis.backoff import delays
-from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.chassis.metrics import counter
-from services.host_runner.concurrency import pause
 from services.host_runner.journal import Journal, OpenLog
+from services.host_runner.sending import ApiAwayError, NotNowError, Sending
 
 PART_BYTES = 256 << 10
 PARTS_PER_TURN = 4
 """Then it is the next log's turn: a big one must not keep a live one waiting."""
-EVERY_SECONDS = 0.5
 REQUEST_SECONDS = 10.0
 
 BYTES = counter("host_log_sent_bytes", "Bytes of logs that the API has taken")
 GIVEN_UP = counter("host_logs_given_up", "Logs that the API refused")
 
 log = get_logger(__name__)
-# It says every request in a line; two a second are no news.
-logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-class ApiAwayError(Exception):
-    """The API cannot be reached."""
-
-
-class NotNowError(Exception):
-    """The API did not take a part for a reason that may pass."""
-
-
-class Uploads(Part):
+class Uploads(Sending):
     """Sends what the API does not have, for as long as the process lives."""
 
     name = "uploads"
+    request_seconds = REQUEST_SECONDS
 
     def __init__(self, journal: Journal, runs_dir: Path, output_name: str, api_url: str, token: str) -> None:
-        super().__init__()
+        super().__init__(api_url, token)
         self._journal = journal
         self._runs_dir = runs_dir
         self._output_name = output_name
-        self._url = api_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
-
-    async def run(self) -> None:
-        """The body."""
-        pauses = delays()
-        async with httpx.AsyncClient(headers=self._headers, timeout=REQUEST_SECONDS) as client:
-            while not self.stopping.is_set():
-                wait = EVERY_SECONDS
-                try:
-                    if await self._turn(client):
-                        wait = 0.0
-                    pauses = delays()
-                except (ApiAwayError, NotNowError) as error:
-                    wait = max(next(pauses), EVERY_SECONDS)
-                    log.warning("Logs wait for the API", reason=str(error), again_in_seconds=wait)
-                await pause(wait, self.stopping)
 
     async def _turn(self, client: httpx.AsyncClient) -> bool:
         """Send some of every log; whether there is more to send at once."""

@@ -7,7 +7,7 @@ import time
 from statistics import median
 from typing import Any
 
-from services.host_runner.uploads import EVERY_SECONDS
+from services.host_runner.sending import EVERY_SECONDS
 from tests.e2e.lab import Lab
 from tests.support.wait import until
 

@@ -12,7 +12,8 @@ from services.host_runner.core.decide import decide
 from services.host_runner.core.host import Host
 from services.host_runner.core.vocabulary import RunExited, RunRequested
 from services.host_runner.journal import Journal
-from services.host_runner.uploads import EVERY_SECONDS, PART_BYTES, Uploads
+from services.host_runner.sending import EVERY_SECONDS
+from services.host_runner.uploads import PART_BYTES, Uploads
 from tests.support.host_runner import at, deployment, trigger
 from tests.support.log_sink import TOKEN, LogSink
 from tests.support.outcomes import a_success
