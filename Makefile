@@ -3,6 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 TESTS ?=
+SEED ?=
+ROW ?=
 
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e
@@ -11,7 +13,7 @@ OR_SAY := || { echo "The Python packages could not be installed, see above: chec
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cron bench check fmt clean
+.PHONY: help setup run test test-cron chaos mutants bench check fmt clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +28,12 @@ test: .venv/.dev ## Run the tests: make test TESTS=tests/unit ARGS="-k cron"
 
 test-cron: .venv/.dev ## Hold cron against its oracles for minutes: make test-cron ARGS="--seed 7 --cron-expressions 20000"
 	$(BIN)/python -m pytest tests/contract/test_schedule_oracle.py -s --timeout=3600 --cron-expressions 5000 $(ARGS)
+
+chaos: .venv/.dev ## The fault suite: make chaos SEED=7, one row: make chaos ROW=broker:wiped SEED=7, the rows: make chaos ARGS=--list
+	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(foreach row,$(ROW),--row '$(row)') $(ARGS)
+
+mutants: .venv/.dev ## Break the product on purpose, one fault at a time, and see that the fault suite finds it
+	$(BIN)/python -m tests.chaos.mutants $(ARGS)
 
 bench: .venv/.dev ## Measure the minute-0 storm through real servers: make bench ARGS="--hosts 20 --deployments 1000"
 	$(BIN)/python -m tests.bench.storm $(ARGS)

@@ -23,7 +23,7 @@ from libs.chassis.backoff import delays
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.contracts.topology import DEAD
-from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Pool
+from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection, Pool
 from services.scheduler import metrics
 from services.scheduler.statements import STATEMENTS
 
@@ -102,18 +102,20 @@ class Drain(Part):
             sent = [r["id"] for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.CONFIRMED]
             returned = [r for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.RETURNED]
             sent += await self._bury(publisher, returned)
-            out = set(sent)
-            await connection.execute(
-                STATEMENTS.lock_executions, [r["execution_id"] for r in records if r["id"] in out and r["execution_id"]]
-            )
-            await connection.execute(STATEMENTS.mark_published, sent)
-            if len(sent) < len(records):
-                await connection.execute(
-                    STATEMENTS.mark_attempt, [record["id"] for record in records if record["id"] not in out]
-                )
-                log.warning("The broker did not take everything", messages=len(records), taken=len(sent))
+            await self._mark(connection, records, frozenset(sent))
         log.info("Published", messages=len(sent))
         return len(records), len(sent)
+
+    async def _mark(self, connection: Connection, records: Sequence[asyncpg.Record], out: frozenset[int]) -> None:
+        """Write down which of `records` are out of the outbox, and that the others were tried."""
+        executions = [record["execution_id"] for record in records if record["id"] in out and record["execution_id"]]
+        await connection.execute(STATEMENTS.lock_executions, executions)
+        await connection.execute(STATEMENTS.mark_published, sorted(out))
+        if len(out) < len(records):
+            await connection.execute(
+                STATEMENTS.mark_attempt, [record["id"] for record in records if record["id"] not in out]
+            )
+            log.warning("The broker did not take everything", messages=len(records), taken=len(out))
 
     async def _bury(self, publisher: Publisher, returned: Sequence[asyncpg.Record]) -> list[int]:
         """Unroutable messages go to the dead letters, never nowhere; the ids of those that are safe there."""

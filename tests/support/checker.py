@@ -1,100 +1,168 @@
-"""The invariants, checked over ledger, journal and side effects after whatever was done to the system."""
+"""The invariants I1 to I7, checked over ledger, journals, process tables and side effects, whatever was done before.
+
+`broken` is what the fault suite and the tests ask for at the end: a sentence for each thing that does not hold. It
+looks at what has come to rest; what must hold at every instant is watched meanwhile (tests/support/watcher.py).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tests.support.system import System
+import asyncpg
+
+from libs.invariants import verify
+from tests.support.watcher import living
 
 OPEN = "('triggered', 'queued', 'running')"
+CLOCK_SECONDS = 0.5
+"""Times of two runs of one host may be set by two readings of its clock's offset."""
+
+_LAST_WORDS = {
+    "execution.finished.v1": {"completed", "failed", "cancelled"},
+    "execution.skipped.v1": {"skipped"},
+}
 
 
-def broken(system: System, deployments: Sequence[str], effects: Path) -> list[str]:
-    """What of I1 to I7 does not hold for these deployments, a sentence each; empty: all of it does.
+@dataclass(frozen=True)
+class Evidence:
+    """Where to look. `journals`: of each host, the oldest disk first. `effects`: where each run left its id.
 
-    `effects`: the file to which each run of their script appended its execution's id.
+    `lost`: executions that may run again or stay presumed, because their host lost its disk with them.
     """
+
+    sql: Callable[..., list[Any]]
+    superuser_url: str
+    deployments: Sequence[str]
+    journals: Mapping[str, Sequence[Path]]
+    effects: Path
+    lost: frozenset[str] = frozenset()
+    trusts_clocks: bool = field(default=True)
+    """False where clocks of hosts or of the ledger were set: then times do not tell what was together."""
+
+
+def broken(evidence: Evidence) -> list[str]:
+    """What of I1 to I7 does not hold, a sentence each; empty: all of it does."""
     return [
-        *_one_row_per_fire(system, deployments),
-        *_one_running_one_per_device(system, deployments),
-        *_one_ending(system, deployments),
-        *_limit(system, deployments),
-        *_side_effects(system, deployments, effects),
-        *_nothing_stuck(system, deployments),
+        *_verified(evidence),
+        *_every_minute(evidence),
+        *_together(evidence),
+        *_one_ending(evidence),
+        *_limit(evidence),
+        *_side_effects(evidence),
+        *_nothing_stuck(evidence),
     ]
 
 
-def _one_row_per_fire(system: System, deployments: Sequence[str]) -> list[str]:
-    """I1: every full minute of an every-minute deployment, from its first fire to its last decided one, has its row."""
-    rows = system.sql(
+def _verified(evidence: Evidence) -> list[str]:
+    """I1, I2, I4, I5 and I7 as `rigbeat verify` finds them, of all deployments."""
+
+    async def ask() -> list[str]:
+        connection = await asyncpg.connect(evidence.superuser_url, server_settings={"search_path": "ledger"})
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                now = await connection.fetchval("SELECT ledger.now()")
+                found = await verify(connection, now=now)
+        finally:
+            await connection.close()
+        return [
+            f"{each.invariant}: {sentence}"
+            for each in found
+            for sentence in each.examples
+            if evidence.trusts_clocks or each.invariant not in {"I2", "I7"}
+        ]
+
+    return asyncio.run(ask())
+
+
+def _every_minute(evidence: Evidence) -> list[str]:
+    """I1, worked out without the product's rules: an every-minute deployment has a row for every full minute."""
+    rows = evidence.sql(
         """
         SELECT d.name, wanted.at FROM deployments d
         JOIN deployment_versions v ON v.deployment_id = d.id AND v.version = 1
+        JOIN LATERAL (SELECT coalesce(min(n.valid_from), d.next_fire_at) AS at FROM deployment_versions n
+                      WHERE n.deployment_id = d.id AND n.version = 2) ends ON true
         CROSS JOIN LATERAL generate_series(
             date_trunc('minute', v.counted_from - interval '1 microsecond') + interval '1 minute',
-            d.next_fire_at - interval '1 minute', interval '1 minute') AS wanted (at)
-        WHERE d.id = ANY (%s::uuid[]) AND v.cron_expression = '* * * * *' AND d.status = 'active'
+            ends.at - interval '1 microsecond', interval '1 minute') AS wanted (at)
+        WHERE d.id = ANY (%s::uuid[]) AND v.cron_expression = '* * * * *' AND v.status = 'active'
           AND NOT EXISTS (SELECT FROM deployment_executions e WHERE e.id = ledger.fire_id(d.id, wanted.at))
+          AND NOT EXISTS (SELECT FROM backlogs b WHERE b.deployment_id = d.id
+                          AND wanted.at >= b.from_at AND wanted.at < b.until_at)
         """,
-        list(deployments),
+        list(evidence.deployments),
     )
     return [f"I1: {name} has no row for its fire at {at}" for name, at in rows]
 
 
-def _one_running_one_per_device(system: System, deployments: Sequence[str]) -> list[str]:
+def _together(evidence: Evidence) -> list[str]:
     """I2 and I3 after the fact: no two runs of one deployment, or on one device, were alive at the same time."""
-    rows = system.sql(
+    if not evidence.trusts_clocks:
+        return []
+    rows = evidence.sql(
         """
         SELECT a.id, b.id, a.device_id FROM deployment_executions a
         JOIN deployment_executions b ON a.host_name = b.host_name AND a.id < b.id
              AND (a.device_id = b.device_id OR a.deployment_id = b.deployment_id)
         WHERE a.deployment_id = ANY (%s::uuid[]) AND b.deployment_id = ANY (%s::uuid[])
-          AND a.started_at < b.completed_at AND b.started_at < a.completed_at
+          AND a.received_at IS NOT NULL AND b.received_at IS NOT NULL AND NOT a.presumed AND NOT b.presumed
+          AND a.started_at + make_interval(secs => %s) < b.completed_at
+          AND b.started_at + make_interval(secs => %s) < a.completed_at
         """,
-        list(deployments),
-        list(deployments),
+        list(evidence.deployments),
+        list(evidence.deployments),
+        CLOCK_SECONDS,
+        CLOCK_SECONDS,
     )
     return [f"I3: {a} and {b} were on {device} together" for a, b, device in rows]
 
 
-def _one_ending(system: System, deployments: Sequence[str]) -> list[str]:
-    """I4: the journal has one last word for each execution, and the ledger's is the same."""
+def _events(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Of every journal: execution and type of each last word."""
+    for path in (path for paths in evidence.journals.values() for path in paths):
+        if not path.exists():
+            continue
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+        try:
+            yield from connection.execute(
+                "SELECT execution_id, type FROM events WHERE type IN ('execution.finished.v1', 'execution.skipped.v1')"
+            )
+        finally:
+            connection.close()
+
+
+def _one_ending(evidence: Evidence) -> list[str]:
+    """I4: the journals have one last word for each execution, and the ledger's is the same."""
     last_words: dict[str, list[str]] = {}
-    connection = sqlite3.connect(f"file:{system.state_dir / 'journal.sqlite'}?mode=ro", uri=True)
-    try:
-        for execution, kind, number in connection.execute(
-            "SELECT execution_id, type, count(*) FROM events"
-            " WHERE type IN ('execution.finished.v1', 'execution.skipped.v1') GROUP BY 1, 2"
-        ):
-            last_words.setdefault(str(execution), []).extend([str(kind)] * int(number))
-    finally:
-        connection.close()
+    for execution, kind in _events(evidence):
+        last_words.setdefault(execution, []).append(kind)
     found = []
-    for identity, status in system.sql(
-        "SELECT id::text, status FROM deployment_executions WHERE deployment_id = ANY (%s::uuid[])", list(deployments)
-    ):
+    for identity, status in _rows(evidence, "id::text, status"):
         said = last_words.get(identity, [])
-        if len(said) > 1:
+        if len(said) > 1 and identity not in evidence.lost:
             found.append(f"I4: the host ended {identity} {len(said)} times: {said}")
-        wanted = {"execution.finished.v1": {"completed", "failed", "cancelled"}, "execution.skipped.v1": {"skipped"}}
-        if said and status not in wanted[said[0]]:
+        if said and status not in set().union(*(_LAST_WORDS[each] for each in said)):
             found.append(f"I4: the host said {said[0]} of {identity}, the ledger says {status}")
     return found
 
 
-def _limit(system: System, deployments: Sequence[str]) -> list[str]:
+def _limit(evidence: Evidence) -> list[str]:
     """I5: the count is that of the rows, and never over the limit."""
-    rows = system.sql(
+    rows = evidence.sql(
         """
         SELECT d.name, d.execution_count, d.max_executions, count(e.id) FILTER (
-            WHERE e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL))
+            WHERE NOT e.presumed AND (
+                e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL)))
         FROM deployments d LEFT JOIN deployment_executions e ON e.deployment_id = d.id
         WHERE d.id = ANY (%s::uuid[]) GROUP BY d.id
         """,
-        list(deployments),
+        list(evidence.deployments),
     )
     return [
         f"I5: {name} counts {count} of {most}, its rows are {counted}"
@@ -103,29 +171,52 @@ def _limit(system: System, deployments: Sequence[str]) -> list[str]:
     ]
 
 
-def _side_effects(system: System, deployments: Sequence[str], effects: Path) -> list[str]:
-    """I6: what started left its id exactly once, nothing else left any."""
-    seen = Counter(line.split()[0] for line in effects.read_text().splitlines()) if effects.exists() else Counter()
-    started = {
-        identity
-        for (identity,) in system.sql(
-            "SELECT id::text FROM deployment_executions WHERE deployment_id = ANY (%s::uuid[])"
-            " AND started_at IS NOT NULL",
-            list(deployments),
-        )
-    }
-    found = [f"I6: {identity} left its side effect {number} times" for identity, number in seen.items() if number > 1]
-    found += [f"I6: {identity} started and left no side effect" for identity in started - set(seen)]
-    return found + [f"I6: {identity} left a side effect and never started" for identity in set(seen) - started]
+def _side_effects(evidence: Evidence) -> list[str]:
+    """I6: who completed left its id exactly once, who was ended once at most, and nobody else left any."""
+    path = evidence.effects
+    seen = Counter(line.split()[0] for line in path.read_text().splitlines() if line) if path.exists() else Counter()
+    status = dict(_rows(evidence, "id::text, CASE WHEN presumed THEN 'presumed' ELSE status END"))
+    found = [
+        f"I6: {identity} left its side effect {number} times"
+        for identity, number in seen.items()
+        if number > 1 and identity not in evidence.lost
+    ]
+    found += [
+        f"I6: {identity} completed and left no side effect"
+        for identity, word in status.items()
+        if word == "completed" and identity not in seen
+    ]
+    return found + [
+        f"I6: {identity} left a side effect and is {status.get(identity, 'unknown')}"
+        for identity in seen
+        if status.get(identity) not in {"completed", "failed", "cancelled"} and identity not in evidence.lost
+    ]
 
 
-def _nothing_stuck(system: System, deployments: Sequence[str]) -> list[str]:
-    """I7: no open row, no presumed ending, no message left to send, no run on the host."""
-    rows = system.sql(
-        f"SELECT id, status, presumed FROM deployment_executions WHERE deployment_id = ANY (%s::uuid[])"
-        f" AND (status IN {OPEN} OR presumed)",
-        list(deployments),
-    )
-    found = [f"I7: {identity} is still {status} (presumed: {presumed})" for identity, status, presumed in rows]
-    left = system.sql("SELECT count(*) FROM outbox WHERE published_at IS NULL")[0][0]
-    return [*found, *([f"I7: {left} messages were never sent"] if left else [])]
+def _nothing_stuck(evidence: Evidence) -> list[str]:
+    """I7: no open row, no presumed ending, no message left to send; on the hosts no run, no slot, no process."""
+    rows = _rows(evidence, "id::text, status, presumed", f"AND (status IN {OPEN} OR presumed)")
+    found = [
+        f"I7: {identity} is still {status} (presumed: {presumed})"
+        for identity, status, presumed in rows
+        if identity not in evidence.lost
+    ]
+    left = evidence.sql("SELECT count(*) FROM outbox WHERE published_at IS NULL")[0][0]
+    found += [f"I7: {left} messages were never sent"] if left else []
+    for host, paths in evidence.journals.items():
+        connection = sqlite3.connect(f"file:{paths[-1]}?mode=ro", uri=True, timeout=10)
+        try:
+            held = connection.execute("SELECT execution_id, state FROM runs WHERE state <> 'ended'").fetchall()
+            unsent = connection.execute("SELECT count(*) FROM events WHERE confirmed_at IS NULL").fetchone()[0]
+        finally:
+            connection.close()
+        ours = {row[0] for row in _rows(evidence, "id::text")}
+        found += [f"I7: {host} still has {execution} as {state}" for execution, state in held if execution in ours]
+        found += [f"I7: {host} has {unsent} events that nobody confirmed"] if unsent else []
+    ours = {row[0] for row in _rows(evidence, "id::text")}
+    return found + [f"I7: process {pid} of {execution} lives" for pid, execution in living() if execution in ours]
+
+
+def _rows(evidence: Evidence, columns: str, more: str = "") -> list[Any]:
+    statement = f"SELECT {columns} FROM deployment_executions WHERE deployment_id = ANY (%s::uuid[]) {more}"
+    return evidence.sql(statement, list(evidence.deployments))

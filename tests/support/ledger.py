@@ -71,6 +71,22 @@ class LedgerDatabase:
         return made.token
 
 
+def made_ledger(superuser_url: str, name: str) -> LedgerDatabase:
+    """A new database with the current schema on this server, and its roles with their passwords."""
+    # Here, because alembic and sqlalchemy take their time, and most tests need no ledger.
+    from libs.ledger.migrate import SERVICE_ROLES, set_password, upgrade
+
+    with psycopg.connect(superuser_url, autocommit=True) as admin:
+        if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone():
+            admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(sql.Identifier(OWNER)))
+        admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+    set_password(superuser_url, OWNER, _PASSWORD)
+    upgrade(_url(superuser_url, OWNER, name))
+    for role in SERVICE_ROLES:
+        set_password(superuser_url, role, _PASSWORD)
+    return _named(superuser_url, name)
+
+
 def shift_now(database: LedgerDatabase, seconds: float) -> None:
     """Let `ledger.now()` of this database be `seconds` ahead of the clock (negative: behind) from now on."""
     database.execute(
@@ -97,19 +113,9 @@ def superuser_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def ledger_template(superuser_url: str) -> Iterator[str]:
     """The name of a migrated database that nobody connects to, so that it can be copied."""
-    # Here, because alembic and sqlalchemy take their time, and most tests need no ledger.
-    from libs.ledger.migrate import SERVICE_ROLES, set_password, upgrade
-
     name = f"rigbeat_template_{os.getpid()}"
-    with psycopg.connect(superuser_url, autocommit=True) as admin:
-        if not admin.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,)).fetchone():
-            admin.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE").format(sql.Identifier(OWNER)))
-        admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
     try:
-        set_password(superuser_url, OWNER, _PASSWORD)
-        upgrade(_url(superuser_url, OWNER, name))
-        for role in SERVICE_ROLES:
-            set_password(superuser_url, role, _PASSWORD)
+        made_ledger(superuser_url, name)
         yield name
     finally:
         _drop(superuser_url, name)
@@ -139,16 +145,20 @@ def _copy(superuser_url: str, template: str) -> Iterator[LedgerDatabase]:
             )
         )
     try:
-        yield LedgerDatabase(
-            name=name,
-            superuser_url=_url(superuser_url, None, name),
-            owner_url=_url(superuser_url, OWNER, name),
-            api_url=_url(superuser_url, "rigbeat_api", name),
-            ingest_url=_url(superuser_url, "rigbeat_ingest", name),
-            scheduler_url=_url(superuser_url, "rigbeat_scheduler", name),
-        )
+        yield _named(superuser_url, name)
     finally:
         _drop(superuser_url, name)
+
+
+def _named(superuser_url: str, name: str) -> LedgerDatabase:
+    return LedgerDatabase(
+        name=name,
+        superuser_url=_url(superuser_url, None, name),
+        owner_url=_url(superuser_url, OWNER, name),
+        api_url=_url(superuser_url, "rigbeat_api", name),
+        ingest_url=_url(superuser_url, "rigbeat_ingest", name),
+        scheduler_url=_url(superuser_url, "rigbeat_scheduler", name),
+    )
 
 
 def _identity() -> UUID:

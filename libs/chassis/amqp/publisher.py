@@ -117,7 +117,7 @@ class Publisher:
                 channel.confirmations[channel.delivery_tag] = confirmation
                 channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag
                 frames += frames_of(message, channel.max_content_size)
-            await channel.write_queue.put(ChannelFrame.marshall(channel.number, frames))
+            await self._write(channel, frames)
             await asyncio.wait({settled, closed}, return_when=asyncio.FIRST_COMPLETED)
             intact = settled.done()
         finally:
@@ -127,6 +127,10 @@ class Publisher:
             else:
                 # A late answer to this batch must not be taken for one to the next.
                 self._discard()
+
+    @staticmethod
+    async def _write(channel: Channel, frames: list[Any]) -> None:
+        await channel.write_queue.put(ChannelFrame.marshall(channel.number, frames))
 
     def _discard(self) -> None:
         channel, self._channel = self._channel, None

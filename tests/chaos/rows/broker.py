@@ -1,0 +1,266 @@
+"""The broker stopped, killed, wiped, full, impatient; queues and exchanges deleted, permissions taken away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+
+from libs.contracts.topology import RESULTS, RESULTS_PERSIST, TRIGGERS, commands_queue, triggers_queue
+from tests.chaos import rabbit
+from tests.chaos.row import row
+from tests.chaos.scene import Scene
+from tests.chaos.stage import HOSTS, Stage
+from tests.faults.orders import Action
+from tests.support.wait import until, until_after
+
+CONSUMED = (
+    RESULTS_PERSIST,
+    "hosts.presence",
+    "dead.letters",
+    *(queue(host) for host in HOSTS for queue in (triggers_queue, commands_queue)),
+)
+BACK_SECONDS = 30.0
+
+
+def stop_hard(stage: Stage) -> None:
+    """`kill -9` of the node."""
+    pid = stage.rabbitmq.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: stage.rabbitmq.pid is None, within=10, what="the broker is dead")
+
+
+def start_and_time(scene: Scene) -> None:
+    """Start it, and note after how long all queues are consumed again."""
+    scene.stage.rabbitmq.start()
+    began = time.monotonic()
+    until(
+        lambda: all(rabbit.look(scene.stage.rabbitmq, name)[1] for name in CONSUMED),
+        within=60,
+        what="all consumers are back",
+    )
+    took = time.monotonic() - began
+    scene.notes.append(f"consumers back after {took:.1f} s")
+    assert took < BACK_SECONDS, f"consumers were back after {took:.1f} s"
+
+
+@row("broker:stopped", "the broker stopped in order, and started again, amid fires", "I1 to I7")
+def stopped(scene: Scene) -> None:
+    scene.traffic()
+    scene.fire()
+    scene.stage.to_next_minute()
+    scene.some_time(0, 0.5)
+    scene.stage.rabbitmq.stop()
+    scene.fire()
+    scene.some_time(0, 3)
+    start_and_time(scene)
+    scene.fire()
+
+
+@row("broker:killed", "kill -9 of the broker, amid fires", "I1 to I7")
+def killed(scene: Scene) -> None:
+    scene.traffic()
+    scene.fire()
+    scene.stage.to_next_minute()
+    scene.some_time(0.1, 0.5)
+    stop_hard(scene.stage)
+    scene.fire()
+    scene.some_time(0, 3)
+    start_and_time(scene)
+    scene.fire()
+
+
+def many(scene: Scene, number: int) -> None:
+    """So many deployments that fire together, over all devices; most of them will meet a busy one."""
+    scene.deploy("one")
+    seed = scene.deployed["one"]
+    rows = scene.stage.sql(
+        """
+        WITH made AS (
+            INSERT INTO deployments (
+                id, team_id, name, host_name, device_id, script_name, userinterface_name, parameters, cron_expression,
+                counted_from, next_fire_at, next_due_at, created_by)
+            SELECT gen_random_uuid(), d.team_id, d.name || '-' || n, CASE n % 4 WHEN 3 THEN 'lab-2' ELSE 'lab-1' END,
+                   CASE n % 4 WHEN 3 THEN 'stb-1' ELSE 'stb-' || (1 + n % 4) END, d.script_name, d.userinterface_name,
+                   d.parameters, d.cron_expression, d.counted_from, d.next_fire_at, d.next_due_at, d.created_by
+            FROM deployments d, generate_series(1, %s) n WHERE d.id = %s
+            RETURNING *
+        ), noted AS (
+            INSERT INTO deployment_versions (
+                deployment_id, version, team_id, valid_from, counted_from, cron_expression, timezone, status, catch_up,
+                catch_up_window_seconds, on_device_busy, max_wait_seconds, timeout_seconds, deleted, changed_by)
+            SELECT id, version, team_id, counted_from, counted_from, cron_expression, timezone, status, catch_up,
+                   catch_up_window_seconds, on_device_busy, max_wait_seconds, timeout_seconds, false, 'chaos' FROM made
+        )
+        SELECT id::text FROM made
+        """,
+        number - 1,
+        seed,
+    )
+    scene.deployed.update({f"many-{n}": identity for n, (identity,) in enumerate(rows)})
+
+
+@row(
+    "broker:killed-with-1000-unconfirmed",
+    "kill -9 of the broker while a thousand triggers are unconfirmed",
+    "I1, I6, I7",
+)
+def killed_unconfirmed(scene: Scene) -> None:
+    many(scene, 1000)
+    before = scene.count_done("scheduler.publish.written")
+    scene.order("scheduler.publish.written", Action.LATE, seconds=1.0)
+    scene.stage.to_next_minute()
+    until(lambda: scene.count_done("scheduler.publish.written") > before, within=20, what="they are on their way")
+    stop_hard(scene.stage)
+    [(waiting,)] = scene.stage.sql("SELECT count(*) FROM outbox WHERE published_at IS NULL AND type = 'trigger.v1'")
+    scene.notes.append(f"{waiting} unconfirmed")
+    start_and_time(scene)
+    scene.decided()
+    scene.fire()
+
+
+@row("broker:wiped", "kill -9 of the broker, and all its data gone", "I1 to I7")
+def wiped(scene: Scene) -> None:
+    scene.traffic()
+    scene.fire()
+    scene.stage.to_next_minute()
+    scene.some_time(0, 0.5)
+    stop_hard(scene.stage)
+    shutil.rmtree(scene.stage.rabbitmq.directory / "mnesia")
+    scene.fire()
+    start_and_time(scene)
+    scene.fire()
+
+
+@row("broker:memory-alarm", "the broker blocks all publishers, then lets them again", "I1 to I7")
+def memory_alarm(scene: Scene) -> None:
+    scene.traffic()
+    scene.fire()
+    rabbit.evaluate(scene.stage.rabbitmq, "vm_memory_monitor", "set_vm_memory_high_watermark", "[0.00001]")
+    try:
+        scene.stage.to_next_minute()
+        until_after(scene.rng.uniform(4, 9))
+        scene.fire()
+    finally:
+        rabbit.evaluate(scene.stage.rabbitmq, "vm_memory_monitor", "set_vm_memory_high_watermark", "[0.4]")
+    scene.fire()
+
+
+@row(
+    "broker:consumer-timeout",
+    "scripts run longer than the broker lets a consumer hold a delivery",
+    "I2, I3, I6",
+    drawn=False,
+    stage="impatient",
+)
+def consumer_timeout(scene: Scene) -> None:
+    scene.deploy("long", seconds=12, on_device_busy="queue")
+    scene.fire(2)
+    until(
+        lambda: scene.outcomes()["completed", ""] >= 1 and scene.outcomes()["running", ""] == 0,
+        within=60,
+        what="the long ones have ended",
+    )
+    log = scene.stage.rabbitmq.log.read_text(errors="replace")
+    scene.notes.append(f"{log.count('delivery acknowledgement on channel')} consumers ended by the broker")
+    assert "PRECONDITION_FAILED - delivery acknowledgement" not in log
+
+
+@row(
+    "broker:queue-deleted", "a host's trigger queue, its command queue, and the results' queue are deleted", "I1 to I7"
+)
+def queue_deleted(scene: Scene) -> None:
+    names = [triggers_queue("lab-1"), commands_queue("lab-1"), RESULTS_PERSIST]
+    for name in scene.rng.sample(names, len(names)):
+        _lose_once(scene, name)
+
+
+def _lose_once(scene: Scene, name: str) -> None:
+    if not scene.deployed:
+        scene.traffic()
+    scene.fire()
+    scene.stage.to_next_minute()
+    scene.some_time(0, 0.5)
+    rabbit.manage(scene.stage.rabbitmq, "DELETE", rabbit.queue(name))
+    scene.fire()
+    until(lambda: rabbit.look(scene.stage.rabbitmq, name)[1], within=60, what=f"{name} is consumed again")
+    scene.fire()
+
+
+@row("broker:exchange-deleted", "the exchanges of triggers and of results are deleted", "I1 to I7")
+def exchange_deleted(scene: Scene) -> None:
+    for name in scene.rng.sample([TRIGGERS, RESULTS], 2):
+        if not scene.deployed:
+            scene.traffic()
+        scene.fire()
+        rabbit.manage(scene.stage.rabbitmq, "DELETE", f"/exchanges/%2F/{name}")
+        scene.fire()
+        until_after(2)
+        scene.fire()
+
+
+@row("broker:permission-taken", "the user may not write or read any more for a while", "I1 to I7")
+def permission_taken(scene: Scene) -> None:
+    scene.traffic()
+    scene.fire()
+    path = "/permissions/%2F/rigbeat"
+    for allowed in ({"configure": ".*", "write": "^$", "read": ".*"}, {"configure": ".*", "write": ".*", "read": "^$"}):
+        rabbit.manage(scene.stage.rabbitmq, "PUT", path, allowed)
+        try:
+            scene.stage.to_next_minute()
+            scene.some_time(3, 8)
+            scene.fire()
+        finally:
+            rabbit.manage(scene.stage.rabbitmq, "PUT", path, {"configure": ".*", "write": ".*", "read": ".*"})
+        scene.fire()
+
+
+@row("results:backlog", "a backlog of results after the ingest was away drains at more than 1,000 a second", "I4, I7")
+def backlog(scene: Scene) -> None:
+    many(scene, 2000)
+    api, second = scene.stage.actor("api-1"), scene.stage.actor("ingest-2")
+    with second.held():
+        with api.held():
+            for _ in range(3):
+                scene.fire(within=60)
+            until(
+                lambda: not scene.stage.sql("SELECT FROM outbox WHERE published_at IS NULL AND type = 'trigger.v1'"),
+                within=60,
+                what="all triggers are published",
+            )
+            until(
+                lambda: rabbit.look(scene.stage.rabbitmq, RESULTS_PERSIST)[0] >= 5000,
+                within=90,
+                what="the backlog is there",
+            )
+            number = rabbit.look(scene.stage.rabbitmq, RESULTS_PERSIST)[0]
+        began = None
+        while (left := rabbit.look(scene.stage.rabbitmq, RESULTS_PERSIST)[0]) > 0:
+            if began is None and left < number:
+                began = time.monotonic()
+            until_after(0.05)
+        assert began is not None
+        seconds = time.monotonic() - began
+    scene.notes.append(f"{number} events drained in {seconds:.1f} s, {number / max(seconds, 0.05):.0f} a second")
+    assert number / max(seconds, 0.05) > 1000
+
+
+@row(
+    "broker:long-away",
+    "the broker away for longer than every window; what was not sent is missed, with a reason",
+    "I1, I7",
+)
+def long_away(scene: Scene) -> None:
+    scene.traffic()
+    scene.fire()
+    stop_hard(scene.stage)
+    scene.fire()
+    scene.stage.shift(700)
+    until_after(2)
+    start_and_time(scene)
+    scene.fire()
+    missed = scene.outcomes()["skipped", "missed"]
+    scene.notes.append(f"{missed} missed")
+    assert missed

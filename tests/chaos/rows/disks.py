@@ -1,0 +1,36 @@
+"""Disks that run full: PostgreSQL's, the broker's, a host's with its journal, the one for logs; and have room again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.chaos.row import row
+from tests.chaos.scene import Scene
+from tests.chaos.small_disks import full
+
+
+def _fill(scene: Scene, name: str) -> None:
+    places = scene.stage.places
+    assert places is not None
+    place: Path = places.mounts[name]
+    scene.traffic()
+    scene.fire()
+    with full(place):
+        for _ in range(3):
+            scene.stage.to_next_minute()
+            scene.some_time(1, 3)
+    scene.stage.postgres.start()  # it may have ended itself
+    scene.stage.wait_until_ready(90)
+    scene.fire(within=60)
+    scene.fire(within=60)
+
+
+for _name, _says in {
+    "postgres": "PostgreSQL's disk",
+    "rabbitmq": "the broker's disk",
+    "hosts": "the hosts' disk, with journals and output",
+    "artifacts": "the disk on which the API keeps logs and files",
+}.items():
+    row(f"disk-full:{_name}", f"{_says} is full for a while", "I1 to I7", stage="cramped")(
+        lambda scene, name=_name: _fill(scene, name)  # type: ignore[misc]
+    )

@@ -1,0 +1,82 @@
+"""Each process killed, stopped, delayed and lied to at each of its fault points."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+
+from tests.chaos.row import ROWS, Row
+from tests.chaos.scene import Scene
+from tests.faults.orders import Action
+from tests.faults.points import POINTS, Point
+from tests.support.wait import until
+
+_COMMANDS = ("command", "web.change")
+_LETTERS = "letters"
+
+
+def _reach(scene: Scene, point: Point) -> None:
+    """Do what passes the point."""
+    if any(word in point.name for word in _COMMANDS):
+        name = f"told-{len(scene.deployed)}"
+        scene.deploy(name, gate="told", device_id="stb-3", cron_expression="0 0 1 1 *")
+        running, queued = scene.run(name), scene.run(name)
+        scene.wait_for(queued["id"], "queued", "skipped", "completed")
+        identity = scene.deployed[name]
+        scene.stage.call_patiently("POST", f"/deployments/{identity}/pause", json={"reason": "told"})
+        scene.stage.call_patiently("POST", f"/executions/{running['id']}/cancel", may_refuse=True)
+    if _LETTERS in point.name:
+        _poison(scene)
+    scene.fire()
+
+
+def _poison(scene: Scene) -> None:
+    from tests.chaos.rabbit import publish
+
+    publish(scene.stage.rabbitmq, "rigbeat.results", "lab-1.finished", b"no JSON at all", kind="execution.finished.v1")
+
+
+def _until_done(scene: Scene, point: Point, before: int) -> None:
+    for _ in range(4):
+        _reach(scene, point)
+        try:
+            until(lambda: scene.count_done(point.name) > before, within=8, what=f"{point.name} was reached")
+        except AssertionError:
+            continue
+        return
+    raise AssertionError(f"nobody came by {point.name}")
+
+
+def _kill(scene: Scene, point: Point) -> None:
+    scene.traffic()
+    scene.fire()
+    before = scene.count_done(point.name)
+    scene.order(point.name, Action.DIE, passes=scene.rng.randrange(2))
+    _until_done(scene, point, before)
+    scene.fire()
+
+
+def _slow(scene: Scene, point: Point) -> None:
+    scene.traffic()
+    actions = [Action.HANG, Action.LATE] + ([Action.LIE] if point.lie is not None else [])
+    for action in scene.rng.sample(actions, len(actions)):
+        before = scene.count_done(point.name)
+        scene.order(point.name, action, seconds=scene.rng.uniform(0.3, 1.5))
+        _until_done(scene, point, before)
+        if action is Action.HANG:
+            scene.some_time(0.2, 2.0)
+            os.kill(int(scene.where_done(point.name)["pid"]), signal.SIGCONT)
+    scene.fire()
+
+
+for _point in POINTS:
+    ROWS[f"kill:{_point.name}"] = Row(
+        f"kill:{_point.name}", f"kill -9 of the {_point.kind}: {_point.says}", "I1 to I7", partial(_kill, point=_point)
+    )
+    ROWS[f"slow:{_point.name}"] = Row(
+        f"slow:{_point.name}",
+        f"the {_point.kind} stands still, is late{' or is told a lie' if _point.lie else ''}: {_point.says}",
+        "I1 to I7",
+        partial(_slow, point=_point),
+    )

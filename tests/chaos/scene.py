@@ -1,0 +1,240 @@
+"""One row's view of the stage: what it deploys, lets fire and does; how it comes to rest; what is then checked."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from libs.contracts import ENDED
+from tests.chaos.stage import HOSTS, Stage, forget_orders
+from tests.faults import orders
+from tests.faults.orders import Action, Order
+from tests.support.checker import Evidence, broken
+from tests.support.wait import until, until_after
+from tests.support.watcher import Watcher
+
+ENDED_WORDS = {str(status) for status in ENDED}
+REST_SECONDS = 60.0
+MOVING_SECONDS = 6.0
+NEVER = "0 0 1 1 *"
+
+
+@dataclass
+class Scene:
+    """`notes` are figures that the row's line in the table shows."""
+
+    stage: Stage
+    name: str
+    rng: random.Random
+    deployed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    lost: set[str] = field(default_factory=set)
+    old_journals: dict[str, list[Path]] = field(default_factory=dict)
+    trusts_clocks: bool = True
+    rest_seconds: float = REST_SECONDS
+
+    @property
+    def folder(self) -> Path:
+        """Of the row's side effects and gates."""
+        path = self.stage.folder / "rows" / self.name.replace(":", "_").replace("/", "_")
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # --- what people do
+
+    def deploy(
+        self, name: str, *, seconds: float = 0, gate: str | None = None, script: str = "gated.py", **fields: Any
+    ) -> str:
+        """A deployment of the gated script on lab-1/stb-1, every minute unless told otherwise; its id."""
+        parameters = f"--effects {self.folder} --seconds {seconds}" + (f" --gate {gate}" if gate else "")
+        body = {
+            "name": f"{self.name}-{name}"[:100],
+            "host_name": "lab-1",
+            "device_id": "stb-1",
+            "script_name": script,
+            "userinterface_name": "chaos",
+            "parameters": parameters,
+            "cron_expression": "* * * * *",
+        } | fields
+        [made] = self.stage.call_patiently("POST", "/deployments", json=body)["items"]
+        self.deployed[name] = made["id"]
+        return str(made["id"])
+
+    def traffic(self) -> None:
+        """Deployments on every device, with both ways of meeting a busy one, and slots that fill."""
+        self.deploy("skips", seconds=0.2)
+        self.deploy("waits", seconds=0.3, on_device_busy="queue")
+        self.deploy("slow", seconds=1.5, device_id="stb-2", on_device_busy="queue")
+        self.deploy("far", seconds=0.1, host_name="lab-2", on_device_busy="queue")
+
+    def run(self, name: str) -> dict[str, Any]:
+        """A run by hand."""
+        return dict(self.stage.call_patiently("POST", f"/deployments/{self.deployed[name]}/run"))
+
+    def execution(self, identity: str) -> dict[str, Any]:
+        """As the API shows it."""
+        return dict(self.stage.call_patiently("GET", f"/executions/{identity}"))
+
+    def wait_for(self, identity: str, *statuses: str, within: float = 30) -> dict[str, Any]:
+        """The execution, once it has one of these."""
+        seen: dict[str, Any] = {}
+
+        def there() -> bool:
+            seen.update(self.execution(identity))
+            return seen["status"] in statuses
+
+        until(there, within=within, what=f"{identity} is {statuses}, it is {seen.get('status')} {seen.get('reason')}")
+        return seen
+
+    def open(self, gate: str) -> None:
+        """Let those end who wait at it."""
+        (self.folder / gate).touch()
+
+    # --- time
+
+    def fire(self, times: int = 1, *, within: float = 20) -> None:
+        """The next full minutes, each decided before the next."""
+        for _ in range(times):
+            self.stage.to_next_minute()
+            self.decided(within)
+
+    def decided(self, within: float = 20) -> None:
+        """Until nothing is due that is not decided."""
+        [(minute,)] = self.stage.sql("SELECT date_trunc('minute', ledger.now() + interval '1 second')")
+        until(
+            lambda: (
+                not self.stage.sql(
+                    "SELECT FROM deployments WHERE id = ANY (%s::uuid[]) AND status = 'active' AND next_fire_at <= %s",
+                    list(self.deployed.values()),
+                    minute,
+                )
+            ),
+            within=within,
+            what=f"the fires of {minute} are decided",
+        )
+
+    # --- faults
+
+    def order(
+        self, point: str, action: Action, seconds: float = 0, process: str | None = None, passes: int = 0
+    ) -> None:
+        """Have it done at this point."""
+        orders.give(self.stage.faults, point, Order(action, seconds, passes), process)
+
+    def count_done(self, point: str) -> int:
+        """How often it was done."""
+        return sum(each["point"] == point for each in orders.done(self.stage.faults))
+
+    def where_done(self, point: str) -> dict[str, Any]:
+        """By whom it was done last."""
+        return [each for each in orders.done(self.stage.faults) if each["point"] == point][-1]
+
+    def some_time(self, least: float, most: float) -> None:
+        """Let a drawn time pass."""
+        until_after(self.rng.uniform(least, most))
+
+    @contextlib.contextmanager
+    def timed(self, what: str) -> Iterator[None]:
+        """Note how long it took."""
+        began = time.monotonic()
+        yield
+        self.notes.append(f"{what} {time.monotonic() - began:.1f} s")
+
+    # --- rest, and what is then so
+
+    def heal(self) -> None:
+        """Undo what the row did to links, processes and clocks."""
+        forget_orders(self.stage)
+        for link in self.stage.lines.values():
+            link.mend()
+        for process in list(HOSTS):
+            orders.set_clock(self.stage.faults, f"runner-{process}", 0.0)
+
+    def rest(self) -> None:
+        """Until everything has ended, been told and been forgotten by whoever held it."""
+        ids = list(self.deployed.values())
+        self.stage.wait_until_ready()
+        for at in range(0, len(ids), 500):
+            body = {"ids": ids[at : at + 500], "action": "pause", "reason": "the row is over"}
+            self.stage.call_patiently("POST", "/deployments/bulk", json=body)
+        lost = list(self.lost)
+        left = (
+            "SELECT id::text, status, reason, presumed FROM deployment_executions"
+            " WHERE deployment_id = ANY (%s::uuid[]) AND id <> ALL (%s::uuid[])"
+            " AND (status IN ('triggered', 'queued', 'running') OR presumed)"
+        )
+        messages = "SELECT type, host_name, created_at FROM outbox WHERE published_at IS NULL"
+        deadline = time.monotonic() + self.rest_seconds
+        while True:
+            rows = self.stage.sql(left, ids, lost)
+            unsent = self.stage.sql(messages)
+            unsaid = sum(self._unconfirmed())
+            if not rows and not unsent and not unsaid and not self.stage.sql("SELECT FROM backlogs"):
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"I7: not at rest after {self.rest_seconds:.0f} s: {rows[:5]}, {len(unsent)} messages {unsent[:3]},"
+                    f" {unsaid} unconfirmed events"
+                )
+            until_after(0.1)
+
+    def _unconfirmed(self) -> Iterator[int]:
+        import sqlite3
+
+        for host in HOSTS:
+            path = self.stage.state_dir(host) / "journal.sqlite"
+            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+            try:
+                yield connection.execute("SELECT count(*) FROM events WHERE confirmed_at IS NULL").fetchone()[0]
+            finally:
+                connection.close()
+
+    def broken(self) -> list[str]:
+        """What does not hold."""
+        journals = {
+            host: [*self.old_journals.get(host, []), self.stage.state_dir(host) / "journal.sqlite"] for host in HOSTS
+        }
+        evidence = Evidence(
+            sql=self.stage.sql,
+            superuser_url=self.stage.database.superuser_url,
+            deployments=list(self.deployed.values()),
+            journals=journals,
+            effects=self.folder / "effects.log",
+            lost=frozenset(self.lost),
+            trusts_clocks=self.trusts_clocks,
+        )
+        # The ledger's clock jumps from fire to fire, so what is a second old may look a minute old: a device whose host
+        # has not said yet that it is free. What is really broken stays so.
+        deadline = time.monotonic() + MOVING_SECONDS
+        while (found := broken(evidence)) and time.monotonic() < deadline:
+            until_after(0.3)
+        return found
+
+    def tidy(self) -> None:
+        """Delete what was deployed, so that it fires no more under later rows."""
+        ids = list(self.deployed.values())
+        for at in range(0, len(ids), 500):
+            self.stage.call_patiently("POST", "/deployments/bulk", json={"ids": ids[at : at + 500], "action": "delete"})
+
+    def outcomes(self, name: str | None = None) -> Counter[tuple[str, str]]:
+        """How many executions there are of each status and reason."""
+        ids = list(self.deployed.values()) if name is None else [self.deployed[name]]
+        rows = self.stage.sql(
+            "SELECT status, coalesce(reason, ''), count(*) FROM deployment_executions"
+            " WHERE deployment_id = ANY (%s::uuid[]) GROUP BY 1, 2",
+            ids,
+        )
+        return Counter({(status, reason): number for status, reason, number in rows})
+
+
+def watched() -> Watcher:
+    """A watcher that looks already."""
+    watcher = Watcher()
+    watcher.start()
+    return watcher

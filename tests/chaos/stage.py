@@ -1,0 +1,298 @@
+"""The stage of the fault suite: servers, links that can be cut, and every service as the test build, each one killable.
+
+Two schedulers; an API with one web worker and its ingest, and a second ingest; two hosts with a runner each. Every
+process reaches each server over a link of its own. Beats and time limits are short: what takes minutes in production
+takes seconds here. Time is `ledger.now()` of its own database, moved forward from fire to fire.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx
+import psycopg
+
+from libs.ledger import channels
+from libs.stack.ports import LOOPBACK, free_port
+from libs.stack.postgres import Postgres
+from libs.stack.rabbitmq import RabbitMQ
+from tests.chaos.actor import Actor
+from tests.chaos.small_disks import Places, unmount
+from tests.faults import orders
+from tests.support.ledger import LedgerDatabase, made_ledger
+from tests.support.link import Link, Links
+from tests.support.wait import until
+
+ROOT = Path(__file__).parents[2]
+HOSTS: Mapping[str, tuple[str, ...]] = {"lab-1": ("stb-1", "stb-2", "stb-3"), "lab-2": ("stb-1",)}
+SCHEDULERS = ("scheduler-1", "scheduler-2")
+READY_SECONDS = 60.0
+SHORT = {
+    "RIGBEAT_SWEEP_SECONDS": "0.5",
+    "RIGBEAT_REPUBLISH_SECONDS": "3",
+    "RIGBEAT_OFFLINE_SECONDS": "10",
+    "RIGBEAT_HOST_LOST_MARGIN_SECONDS": "5",
+    "RIGBEAT_CONFIRM_SECONDS": "3",
+    "RIGBEAT_HEARTBEAT_SECONDS": "0.5",
+    "RIGBEAT_GRACE_SECONDS": "1",
+    "RIGBEAT_MAX_OUTPUT_BYTES": "1048576",
+    "RIGBEAT_WEB_WORKERS": "1",
+    "RIGBEAT_LOG_FORMAT": "json",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def runner_of(host: str) -> str:
+    """The name of the host's runner."""
+    return f"runner-{host}"
+
+
+@dataclass
+class Stage:
+    """Made by `build`; everything that a row may touch."""
+
+    folder: Path
+    postgres: Postgres
+    rabbitmq: RabbitMQ
+    database: LedgerDatabase
+    links: Links
+    actors: dict[str, Actor] = field(default_factory=dict)
+    lines: dict[tuple[str, str], Link] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+    client: httpx.Client = field(default_factory=httpx.Client)
+    places: Places | None = None
+    shifted: float = 0.0
+
+    @property
+    def faults(self) -> Path:
+        """Where orders are given."""
+        return self.folder / "faults"
+
+    @property
+    def scripts(self) -> Path:
+        """What hosts can run."""
+        return self.folder / "scripts"
+
+    def state_dir(self, host: str) -> Path:
+        """Of the host's runner: journal and runs."""
+        return self.folder / "hosts" / host
+
+    # --- the ledger and its clock
+
+    def sql(self, statement: str, *parameters: object) -> list[Any]:
+        """Rows of one statement on the ledger, with all rights, by no link."""
+        with psycopg.connect(
+            self.database.superuser_url, options="-c search_path=ledger -c lock_timeout=20s", connect_timeout=5
+        ) as connection:
+            cursor = connection.execute(statement.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def shift(self, seconds: float) -> None:
+        """Let `ledger.now()` be so much further on, and wake who sleeps by the old time."""
+        self.shifted += seconds
+        self.sql(
+            "CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE"
+            f" AS 'SELECT clock_timestamp() + interval ''{self.shifted!r} seconds'''"
+        )
+        self.sql("SELECT pg_notify(%s, '')", channels.DUE)
+
+    def to_next_minute(self) -> None:
+        """To just before its next full minute."""
+        [(seconds,)] = self.sql("SELECT 60 - extract(epoch FROM ledger.now())::numeric % 60")
+        self.shift(max(float(seconds) - 0.3, 0.0))
+
+    # --- processes
+
+    def actor(self, name: str) -> Actor:
+        """The process of this name."""
+        return self.actors[name]
+
+    def link(self, process: str, server: str) -> Link:
+        """The link of this process to `postgres`, `rabbitmq` or `api`."""
+        return self.lines[process, server]
+
+    def call(self, method: str, path: str, *, expect: int = 200, **options: Any) -> Any:
+        """The API's answer, which must have this status."""
+        answer = self.client.request(method, f"/api/v1{path}", **options)
+        assert answer.status_code == expect, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    def call_patiently(
+        self, method: str, path: str, *, within: float = 30.0, may_refuse: bool = False, **options: Any
+    ) -> Any:
+        """The same, again until the API is there; with `may_refuse` a refusal is an answer like others."""
+
+        def answer() -> httpx.Response | None:
+            try:
+                given = self.client.request(method, f"/api/v1{path}", **options)
+            except httpx.TransportError:
+                return None
+            return given if given.status_code < 500 else None
+
+        given = until(answer, within=within, what=f"{method} {path} is answered")
+        assert given is not None
+        assert may_refuse or given.status_code < 400, f"{method} {path}: {given.status_code} {given.text}"
+        return given.json() if given.content else None
+
+    def is_ready(self) -> bool:
+        """API, broker, ledger and hosts answer, and the schedulers too."""
+        try:
+            if self.client.get("/readyz").status_code != httpx.codes.OK:
+                return False
+            hosts = self.client.get("/api/v1/hosts").json()["items"]
+            ports = [self.actors[name] for name in SCHEDULERS]
+        except (httpx.TransportError, KeyError):
+            return False
+        online = {host["name"] for host in hosts if host["status"] == "online"}
+        consumed = all((host["queues"] or {}).get("consumers") for host in hosts if host["name"] in HOSTS)
+        return online >= set(HOSTS) and consumed and all(each.lives for each in ports)
+
+    def wait_until_ready(self, within: float = READY_SECONDS) -> None:
+        """Until it is."""
+        until(self.is_ready, within=within, what="the stage is ready")
+
+    # --- build and end
+
+    def add(self, name: str, module: str, **told: str) -> Actor:
+        """A process of the test build of this module."""
+        inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}  # noqa: TID251
+        environment = inherited | SHORT | {f"RIGBEAT_{key}": value for key, value in told.items()}
+        environment |= {"FAULTS_FOLDER": str(self.faults), "FAULTS_PROCESS": name}
+        command = [sys.executable, "-m", "tests.faults.build", module]
+        self.actors[name] = Actor(name, command, environment, self.folder / "log" / f"{name}.log", ROOT)
+        return self.actors[name]
+
+    def linked(self, process: str, server: str, url: str) -> str:
+        """`url` by way of a link of this process."""
+        parts = urlsplit(url)
+        assert parts.port is not None
+        if (process, server) not in self.lines:
+            self.lines[process, server] = self.links.to(parts.port)
+        place = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+        return urlunsplit(parts._replace(netloc=f"{place}{LOOPBACK}:{self.lines[process, server].port}"))
+
+    def add_runner(self, host: str, name: str | None = None, state_dir: Path | None = None) -> Actor:
+        """A runner of this host; a second one has a name and a state of its own."""
+        name = name or runner_of(host)
+        return self.add(
+            name,
+            "services.host_runner",
+            HOST_NAME=host,
+            AMQP_URL=self.linked(name, "rabbitmq", self.rabbitmq.amqp_url),
+            API_URL=self.linked(name, "api", str(self.client.base_url)),
+            TOKEN=self.tokens[host],
+            DEVICES=json.dumps([{"device_id": device} for device in HOSTS[host]]),
+            SCRIPTS_DIR=str(self.scripts),
+            STATE_DIR=str(state_dir or self.state_dir(host)),
+            DEPLOYMENTS_LOG=str(self.folder / f"deployments-{name}.log"),
+            HTTP_PORT="0",
+        )
+
+    def close(self) -> None:
+        """End everything."""
+        for actor in self.actors.values():
+            actor.end()
+        self.client.close()
+        self.links.close()
+        self.rabbitmq.destroy()
+        self.postgres.destroy()
+        if self.places is not None:
+            unmount(self.places)
+
+
+def build(
+    folder: Path,
+    *,
+    postgres: Postgres | None = None,
+    rabbitmq: RabbitMQ | None = None,
+    places: Places | None = None,
+) -> Stage:
+    """Start the servers and all processes, and return when the stage is ready. `AssertionError` when it is not."""
+    for name in ("faults", "log", "scripts", "hosts", "servers"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for script in (ROOT / "tests" / "support" / "scripts").glob("*.py"):
+        shutil.copy(script, folder / "scripts")
+    postgres = postgres or Postgres(folder / "servers" / "postgres", log=folder / "log" / "postgres.log")
+    rabbitmq = rabbitmq or RabbitMQ(folder / "servers" / "rabbitmq", log=folder / "log" / "rabbitmq.log")
+    links = Links()
+    try:
+        postgres.start()
+        rabbitmq.start()
+        stage = Stage(folder, postgres, rabbitmq, made_ledger(postgres.superuser_url, "rigbeat_chaos"), links)
+        stage.places = places
+    except BaseException:
+        links.close()
+        rabbitmq.destroy()
+        postgres.destroy()
+        raise
+    try:
+        _set_up(stage)
+    except BaseException:
+        stage.close()
+        raise
+    return stage
+
+
+def _set_up(stage: Stage) -> None:
+    database = stage.database
+    team = database.team("chaos")
+    port = free_port()
+    stage.client = httpx.Client(
+        base_url=f"http://{LOOPBACK}:{port}",
+        headers={"Authorization": f"Bearer {database.token(team, 'operator')}"},
+        timeout=20,
+        trust_env=False,
+    )
+
+    def urls(name: str) -> dict[str, str]:
+        return {
+            "INGEST_DATABASE_URL": stage.linked(name, "postgres", database.ingest_url),
+            "AMQP_URL": stage.linked(name, "rabbitmq", stage.rabbitmq.amqp_url),
+        }
+
+    api = stage.add(
+        "api-1",
+        "services.api",
+        DATABASE_URL=stage.linked("api-1", "postgres", database.api_url),
+        HTTP_PORT=str(port),
+        ARTIFACTS_URL=(stage.folder / "artifacts").as_uri(),
+        **urls("api-1"),
+    )
+    stage.add("ingest-2", "services.api.ingest", **urls("ingest-2"))
+    for name in SCHEDULERS:
+        stage.add(
+            name,
+            "services.scheduler",
+            DATABASE_URL=stage.linked(name, "postgres", database.scheduler_url),
+            AMQP_URL=stage.linked(name, "rabbitmq", stage.rabbitmq.amqp_url),
+            HTTP_PORT="0",
+        )
+    api.begin()
+
+    def answers() -> bool:
+        try:
+            return stage.client.get("/readyz").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
+
+    until(answers, within=READY_SECONDS, what="the API is ready")
+    for host in HOSTS:
+        stage.tokens[host] = stage.call("POST", "/hosts", json={"name": host}, expect=201)["secret"]
+        stage.add_runner(host)
+    for name, actor in stage.actors.items():
+        if name != "api-1":
+            actor.begin()
+    stage.wait_until_ready()
+
+
+def forget_orders(stage: Stage) -> list[str]:
+    """Take back every order that nobody carried out; their names."""
+    return orders.take_back(stage.faults)

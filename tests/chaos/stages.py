@@ -1,0 +1,43 @@
+"""The stages that rows may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from libs.stack.postgres import Postgres
+from libs.stack.rabbitmq import RabbitMQ
+from tests.chaos.small_disks import small_disks
+from tests.chaos.stage import Stage, build
+
+CONSUMER_TIMEOUT_MS = 2000
+
+
+def common(folder: Path) -> Stage:
+    """The usual one."""
+    return build(folder)
+
+
+def impatient(folder: Path) -> Stage:
+    """Its broker ends a consumer that holds a delivery for longer than two seconds, and looks every second."""
+    broker = RabbitMQ(folder / "servers" / "rabbitmq", log=folder / "log" / "rabbitmq.log")
+    settings = folder / "servers" / "rabbitmq" / "conf.d"
+    settings.mkdir(parents=True)
+    (settings / "impatient.conf").write_text(
+        f"consumer_timeout = {CONSUMER_TIMEOUT_MS}\nchannel_tick_interval = 1000\n"
+    )
+    return build(folder, rabbitmq=broker)
+
+
+def cramped(folder: Path) -> Stage:
+    """Its servers, journals and logs lie on small disks that a row can fill."""
+    places = small_disks(folder)
+    return build(
+        folder,
+        postgres=Postgres(places.postgres, log=folder / "log" / "postgres.log"),
+        rabbitmq=RabbitMQ(places.rabbitmq, log=folder / "log" / "rabbitmq.log"),
+        places=places,
+    )
+
+
+BUILDERS: dict[str, Callable[[Path], Stage]] = {"common": common, "impatient": impatient, "cramped": cramped}
