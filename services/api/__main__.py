@@ -50,7 +50,10 @@ async def build(settings: Settings) -> Sequence[Part]:
     return [
         shared,
         DeclareFirst(
-            settings.amqp_url.get_secret_value(), settings.ingest_database_url.get_secret_value(), on_declared
+            settings.amqp_url.get_secret_value(),
+            settings.ingest_database_url.get_secret_value(),
+            on_declared,
+            every_seconds=settings.declare_seconds,
         ),
         Children(
             [*web, Child("ingest", "services.api.ingest.process:run")],

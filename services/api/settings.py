@@ -15,6 +15,9 @@ class Settings(ServiceSettings):
     amqp_url: SecretStr = Field(description="amqp://user:…@host/vhost")
     http_host: str = Field(default="127.0.0.1", description="the address that is listened on")
     http_port: int = Field(default=8080, ge=0, le=65535, description="a port; 0 takes a free one")
+    declare_seconds: float = Field(
+        default=60, gt=0, description="pause between two looks whether the broker still has all exchanges and queues"
+    )
     artifacts_url: str = Field(
         default="file:///var/lib/rigbeat/artifacts",
         pattern=r"^(file:///.+|s3://.+)$",

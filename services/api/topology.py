@@ -1,8 +1,11 @@
-"""What the broker must have before anything flows: declared at the start, and again whenever the broker came back."""
+"""What the broker must have before anything flows: declared at the start, whenever the broker came back, and again and
+again meanwhile, because a person or a script may have deleted a queue that nobody else would make anew.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from aio_pika.abc import AbstractConnection
@@ -24,16 +27,25 @@ class Declaration(Part):
 
     name = "topology"
 
-    def __init__(self, amqp_url: str, database_url: str, on_declared: Callable[[], None]) -> None:
+    def __init__(
+        self, amqp_url: str, database_url: str, on_declared: Callable[[], None], *, every_seconds: float
+    ) -> None:
         super().__init__()
+        self._every_seconds = every_seconds
         self._amqp_url = amqp_url
         self._database_url = database_url
         self._on_declared = on_declared
         self.declared = asyncio.Event()
 
     async def run(self) -> None:
-        """Declare on every new connection; a broker that lost its data gets everything anew."""
-        await forever(self._amqp_url, "api-topology", self._declare, self.stopping)
+        """Declare on every new connection, and every so often; what was lost or deleted is made anew."""
+        await forever(self._amqp_url, "api-topology", self._keep_declared, self.stopping)
+
+    async def _keep_declared(self, connection: AbstractConnection) -> None:
+        while not self.stopping.is_set():
+            await self._declare(connection)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), self._every_seconds)
 
     async def _declare(self, connection: AbstractConnection) -> None:
         await _make(connection, topology.central())
@@ -47,10 +59,10 @@ class Declaration(Part):
             raise Transient(f"the database is away: {error}") from error
         for host in hosts:
             await _make(connection, topology.of_host(host))
-        log.info("The broker has all exchanges and queues", hosts=len(hosts))
+        if not self.declared.is_set():
+            log.info("The broker has all exchanges and queues", hosts=len(hosts))
         self.declared.set()
         self._on_declared()
-        await self.stopping.wait()
 
 
 async def declare_host(amqp_url: str, host: str) -> None:

@@ -33,6 +33,7 @@ async def build(settings: Settings) -> Sequence[Part]:
             settings.amqp_url.get_secret_value(),
             batch=settings.publish_batch,
             confirm_seconds=settings.confirm_seconds,
+            undeliverable_seconds=settings.undeliverable_seconds,
             wake=outbox,
         ),
         Claimer(pool, batch=settings.claim_batch, wake=due),

@@ -3,6 +3,9 @@
 Hosts are shared out by advisory locks, so a host's messages leave in the order in which they were decided, whichever
 scheduler sends them. What is committed and not confirmed is sent again: the message has the same id and the same
 bytes, and whoever had it already does nothing.
+
+A message that the broker returns has no queue. A broker that lost its data has none for a moment, until the API has made
+them anew; so a returned message is tried again for a while before it goes to the dead letters.
 """
 
 from __future__ import annotations
@@ -45,8 +48,19 @@ class Drain(Part):
 
     name = "outbox"
 
-    def __init__(self, pool: Pool, url: str, *, batch: int, confirm_seconds: float, wake: asyncio.Event) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        url: str,
+        *,
+        batch: int,
+        confirm_seconds: float,
+        undeliverable_seconds: float,
+        wake: asyncio.Event,
+    ) -> None:
         super().__init__()
+        self._undeliverable_seconds = undeliverable_seconds
+        self._returned_since: dict[int, float] = {}
         self._pool = pool
         self._url = url
         self._batch = batch
@@ -101,19 +115,35 @@ class Drain(Part):
                 metrics.PUBLISHED.labels(receipt).inc(receipts.count(receipt))
             sent = [r["id"] for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.CONFIRMED]
             returned = [r for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.RETURNED]
-            sent += await self._bury(publisher, returned)
-            await self._mark(connection, records, frozenset(sent))
+            given_up = self._given_up(returned)
+            sent += await self._bury(publisher, given_up)
+            # What came back was never delivered, so it is as if it had not been tried.
+            untried = frozenset(record["id"] for record in returned) - frozenset(record["id"] for record in given_up)
+            await self._mark(connection, records, frozenset(sent), untried)
         log.info("Published", messages=len(sent))
         return len(records), len(sent)
 
-    async def _mark(self, connection: Connection, records: Sequence[asyncpg.Record], out: frozenset[int]) -> None:
-        """Write down which of `records` are out of the outbox, and that the others were tried."""
+    def _given_up(self, returned: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+        """Those that have had no queue for so long that nobody will make one."""
+        now = time.monotonic()
+        self._returned_since = {record["id"]: self._returned_since.get(record["id"], now) for record in returned}
+        patience = self._undeliverable_seconds
+        return [record for record in returned if now - self._returned_since[record["id"]] >= patience]
+
+    async def _mark(
+        self,
+        connection: Connection,
+        records: Sequence[asyncpg.Record],
+        out: frozenset[int],
+        untried: frozenset[int],
+    ) -> None:
+        """Write down which of `records` are out of the outbox, and that the others but the `untried` were tried."""
         executions = [record["execution_id"] for record in records if record["id"] in out and record["execution_id"]]
         await connection.execute(STATEMENTS.lock_executions, executions)
         await connection.execute(STATEMENTS.mark_published, sorted(out))
         if len(out) < len(records):
             await connection.execute(
-                STATEMENTS.mark_attempt, [record["id"] for record in records if record["id"] not in out]
+                STATEMENTS.mark_attempt, [record["id"] for record in records if record["id"] not in out | untried]
             )
             log.warning("The broker did not take everything", messages=len(records), taken=len(out))
 

@@ -11,6 +11,9 @@ PUBLISHED = metrics.counter("outbox_messages", "Messages handed to the broker, b
 PUBLISH_SECONDS = metrics.histogram("outbox_publish_seconds", "From the first frame of a batch to its last confirm")
 PRESUMED = metrics.counter("presumed_endings", "Endings that no host reported", ["reason"])
 REPUBLISHED = metrics.counter("republished_triggers", "Triggers sent again because their host did not take them")
+REPUBLISHED_COMMANDS = metrics.counter(
+    "republished_commands", "Commands sent again because their host did not answer them"
+)
 
 # How things stand, in the whole system (services/scheduler/watch.py).
 FIRING = metrics.gauge("firing", "1 while fires are decided, 0 while they are held back (rigbeat recover)")

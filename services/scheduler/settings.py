@@ -17,6 +17,9 @@ class Settings(ServiceSettings):
     claim_batch: int = Field(default=1000, ge=1, le=5000, description="deployments a transaction")
     publish_batch: int = Field(default=1000, ge=1, le=5000, description="messages that are confirmed together")
     confirm_seconds: float = Field(default=5, gt=0, lt=15, description="how long a batch waits for its confirms")
+    undeliverable_seconds: float = Field(
+        default=10, ge=0, description="how long a message is tried for which the broker has no queue"
+    )
     sweep_seconds: float = Field(default=5, gt=0, description="pause between two looks for what got stuck")
     republish_seconds: float = Field(
         default=60, gt=0, description="a trigger that its host did not take is sent again after"

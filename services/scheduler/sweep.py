@@ -73,6 +73,11 @@ class Sweeper(Part):
             if await self._clock_is_steady(connection):
                 await self._presume(connection, offline)
             again = await connection.fetch(STATEMENTS.republish, self._settings.republish_seconds, offline)
+            asked = await connection.fetch(STATEMENTS.ask_again, self._settings.republish_seconds, offline)
+        if asked:
+            metrics.REPUBLISHED_COMMANDS.inc(len(asked))
+            log.warning("Commands are sent again: their hosts are online and did not answer", commands=len(asked))
+            self._wake_outbox.set()
         if again:
             metrics.REPUBLISHED.inc(len(again))
             log.warning("Triggers are sent again: their hosts are online and did not take them", triggers=len(again))

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
+from aio_pika import Message
 
 from libs.chassis.amqp.connection import closing, connect
 from libs.chassis.amqp.declare import depth
@@ -81,3 +82,27 @@ def look(broker: RabbitMQ, name: str) -> tuple[int, int]:
         return asyncio.run(ask())
     except ChassisError:
         return 0, 0
+
+
+def hold_a_delivery(broker: RabbitMQ, *, within: float) -> float:
+    """Take a message of a queue of one's own and never settle it; after how many seconds the broker ends the channel."""
+
+    async def hold() -> float:
+        async with closing(await connect(broker.amqp_url, name="a row of the fault suite")) as connection:
+            channel = await connection.channel()
+            queue = await channel.declare_queue("held-by-a-row", durable=True, arguments={"x-queue-type": "quorum"})
+            taken = asyncio.Event()
+
+            async def keep(_: object) -> None:
+                taken.set()
+
+            await queue.consume(keep)
+            await channel.default_exchange.publish(Message(b"held"), routing_key=queue.name)
+            await asyncio.wait_for(taken.wait(), 10)
+            began = asyncio.get_running_loop().time()
+            underlay = await channel.get_underlay_channel()
+            await asyncio.wait({underlay.closing}, timeout=within)
+            assert underlay.is_closed, f"nobody was ended within {within} s"
+            return asyncio.get_running_loop().time() - began
+
+    return asyncio.run(hold())

@@ -24,12 +24,14 @@ from libs.ledger import channels
 from libs.stack.ports import LOOPBACK, free_port
 from libs.stack.postgres import Postgres
 from libs.stack.rabbitmq import RabbitMQ
+from services.host_runner.leftovers import kill_leftovers
 from tests.chaos.actor import Actor
 from tests.chaos.small_disks import Places, unmount
 from tests.faults import orders
 from tests.support.ledger import LedgerDatabase, made_ledger
 from tests.support.link import Link, Links
 from tests.support.wait import until
+from tests.support.watcher import executions_below
 
 ROOT = Path(__file__).parents[2]
 HOSTS: Mapping[str, tuple[str, ...]] = {"lab-1": ("stb-1", "stb-2", "stb-3"), "lab-2": ("stb-1",)}
@@ -45,6 +47,7 @@ SHORT = {
     "RIGBEAT_GRACE_SECONDS": "1",
     "RIGBEAT_MAX_OUTPUT_BYTES": "1048576",
     "RIGBEAT_WEB_WORKERS": "1",
+    "RIGBEAT_DECLARE_SECONDS": "2",
     "RIGBEAT_LOG_FORMAT": "json",
     "PYTHONUNBUFFERED": "1",
 }
@@ -200,6 +203,9 @@ class Stage:
         """End everything."""
         for actor in self.actors.values():
             actor.end()
+        # Shims outlive their runner, which is their purpose; not that of a stage.
+        for execution in executions_below(self.folder):
+            kill_leftovers(execution)
         self.client.close()
         self.links.close()
         self.rabbitmq.destroy()

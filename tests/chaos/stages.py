@@ -7,6 +7,7 @@ from pathlib import Path
 
 from libs.stack.postgres import Postgres
 from libs.stack.rabbitmq import RabbitMQ
+from tests.chaos import rabbit
 from tests.chaos.small_disks import small_disks
 from tests.chaos.stage import Stage, build
 
@@ -20,13 +21,14 @@ def common(folder: Path) -> Stage:
 
 def impatient(folder: Path) -> Stage:
     """Its broker ends a consumer that holds a delivery for longer than two seconds, and looks every second."""
-    broker = RabbitMQ(folder / "servers" / "rabbitmq", log=folder / "log" / "rabbitmq.log")
-    settings = folder / "servers" / "rabbitmq" / "conf.d"
-    settings.mkdir(parents=True)
-    (settings / "impatient.conf").write_text(
-        f"consumer_timeout = {CONSUMER_TIMEOUT_MS}\nchannel_tick_interval = 1000\n"
-    )
-    return build(folder, rabbitmq=broker)
+    stage = build(folder)
+    for name, value in (("consumer_timeout", CONSUMER_TIMEOUT_MS), ("channel_tick_interval", 1000)):
+        rabbit.evaluate(stage.rabbitmq, "application", "set_env", f"[rabbit,{name},{value}]")
+    # It holds for channels that are opened from now on.
+    for actor in stage.actors.values():
+        actor.kill()
+    stage.wait_until_ready()
+    return stage
 
 
 def cramped(folder: Path) -> Stage:

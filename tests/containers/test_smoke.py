@@ -136,7 +136,7 @@ async def test_a_fire_goes_through_both_and_its_result_comes_back(
     ingesting = await create_pool(ledger.ingest_url, application="smoke", most=3)
     wake = asyncio.Event()
     parts = [
-        Drain(scheduling, amqp_url, batch=10, confirm_seconds=5, wake=wake),
+        Drain(scheduling, amqp_url, batch=10, confirm_seconds=5, undeliverable_seconds=0.5, wake=wake),
         Results(ingesting, amqp_url),
     ]
     try:

@@ -166,7 +166,7 @@ async def test_a_fire_that_has_its_row_is_not_sent_again(bench: Bench) -> None:
 
 @asynccontextmanager
 async def draining(bench: Bench, url: str) -> AsyncIterator[Drain]:
-    drain = Drain(bench.pool, url, batch=100, confirm_seconds=5, wake=asyncio.Event())
+    drain = Drain(bench.pool, url, batch=100, confirm_seconds=5, undeliverable_seconds=0.5, wake=asyncio.Event())
     await drain.start()
     try:
         yield drain

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 _LOOK_SECONDS = 0.03
 
@@ -86,6 +87,16 @@ def living() -> Iterator[tuple[int, str]]:
         environment = _environment(pid)
         if stat is not None and not stat[1] and "RIGBEAT_EXECUTION_ID" in environment:
             yield pid, environment["RIGBEAT_EXECUTION_ID"]
+
+
+def executions_below(folder: Path) -> set[str]:
+    """The executions whose scripts or shims live and keep their files in this folder."""
+    found = set()
+    for pid in _pids():
+        environment = _environment(pid)
+        if environment.get("RIGBEAT_ARTIFACTS_DIR", "").startswith(f"{folder}/"):
+            found.add(environment["RIGBEAT_EXECUTION_ID"])
+    return found
 
 
 def _pids() -> list[int]:

@@ -39,6 +39,24 @@ WHERE id IN (
 )
 RETURNING id;
 
+-- name: ask_again
+-- Commands that a host answers, and has not although it is online: the broker may have lost them with its data. The same
+-- message again; to a host that knows it already it says nothing new.
+UPDATE outbox SET published_at = NULL
+WHERE id IN (
+    SELECT o.id
+    FROM outbox o
+    JOIN hosts h ON h.name = o.host_name
+    WHERE o.applied_at IS NULL
+      AND o.type IN ('command.fence.v1', 'command.cancel.v1', 'command.void.v1', 'command.lock.v1', 'command.unlock.v1',
+                     'command.resend.v1')
+      AND o.published_at + make_interval(secs => $1) < (SELECT ledger.now())
+      AND h.last_seen_at > (SELECT ledger.now()) - make_interval(secs => $2)
+    ORDER BY o.id LIMIT 500
+    FOR UPDATE OF o SKIP LOCKED
+)
+RETURNING id;
+
 -- name: presume_missed
 -- Triggers that an offline host did not take in their window; and those of an online one, well after it, of which neither
 -- the host nor the dead letters ever spoke: its disk was lost with them.

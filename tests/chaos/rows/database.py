@@ -47,11 +47,10 @@ def backends_killed(scene: Scene) -> None:
             scene.rng.random(),
         )
         scene.decided(60)
-    [(backend,)] = scene.stage.sql(
-        "SELECT pid FROM pg_stat_activity WHERE application_name = 'rigbeat-scheduler' ORDER BY pid LIMIT 1"
-    )
+    scene.fire(within=60)
+    sessions = scene.stage.sql("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'rigbeat%%' ORDER BY pid")
     scene.stage.to_next_minute()
-    os.kill(backend, signal.SIGKILL)  # the server ends all sessions then, and recovers
+    os.kill(scene.rng.choice(sessions)[0], signal.SIGKILL)  # the server ends all sessions then, and recovers
     until_after(1)
     scene.decided(60)
 

@@ -20,12 +20,14 @@ def _reach(scene: Scene, point: Point) -> None:
     """Do what passes the point."""
     if any(word in point.name for word in _COMMANDS):
         name = f"told-{len(scene.deployed)}"
-        scene.deploy(name, gate="told", device_id="stb-3", cron_expression="0 0 1 1 *")
+        scene.deploy(name, gate=f"gate-{name}", device_id="stb-3", cron_expression="0 0 1 1 *")
         running, queued = scene.run(name), scene.run(name)
         scene.wait_for(queued["id"], "queued", "skipped", "completed")
         identity = scene.deployed[name]
         scene.stage.call_patiently("POST", f"/deployments/{identity}/pause", json={"reason": "told"})
         scene.stage.call_patiently("POST", f"/executions/{running['id']}/cancel", may_refuse=True)
+        # A request whose answer was lost is made again: who then runs may be another than the one that was cancelled.
+        scene.open(f"gate-{name}")
     if _LETTERS in point.name:
         _poison(scene)
     scene.fire()

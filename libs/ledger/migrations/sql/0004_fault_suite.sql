@@ -1,0 +1,5 @@
+-- What the schedulers look for every few seconds: commands that their hosts have not answered.
+CREATE INDEX outbox_unanswered ON ledger.outbox (id)
+    WHERE applied_at IS NULL AND published_at IS NOT NULL
+      AND type IN ('command.fence.v1', 'command.cancel.v1', 'command.void.v1', 'command.lock.v1', 'command.unlock.v1',
+                   'command.resend.v1');
