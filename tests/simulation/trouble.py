@@ -1,0 +1,75 @@
+"""How much goes wrong: probabilities of one occasion, and how often a larger fault comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+STEPS = ("received", "written", "acknowledged", "done")
+"""Where a runner may die while it takes a message: before its decision, and after each of the next three steps."""
+
+
+@dataclass(slots=True)
+class Trouble:
+    """Probabilities of one occasion (0 to 1); `hours_between` is the mean time from one large fault to the next."""
+
+    duplicate: float = 0.0
+    """A message is put into its queue two to six times, some of them late."""
+    frozen: float = 0.0
+    """One more copy of a trigger comes days later."""
+    slow: float = 0.0
+    """A step through the network takes up to a minute."""
+    unsent: float = 0.0
+    """Some messages of a batch never reach the broker, and nobody hears so."""
+    confirm_lost: float = 0.0
+    """The broker took it all, and nobody hears so."""
+    ack_lost: float = 0.0
+    """The broker does not hear an acknowledgement: the connection breaks."""
+    runner_dies: float = 0.0
+    """At one of the steps of taking a message, and between a shim's start and the word about it."""
+    scheduler_dies: float = 0.0
+    """After a commit, after a publish, after a confirm."""
+    ingest_dies: float = 0.0
+    """Before or after the commit of a batch."""
+    ingest_commits_late: float = 0.0
+    """A worker that lost its connection commits all the same, after its successor."""
+    shim_killed: float = 0.0
+    """Of one run."""
+    spawn_fails: float = 0.0
+    """Of one run."""
+    hours_between: Mapping[str, float] = field(default_factory=dict)
+
+    def end(self) -> None:
+        """From now on all is well."""
+        for name in self.__slots__:
+            setattr(self, name, {} if name == "hours_between" else 0.0)
+
+
+def plenty() -> Trouble:
+    """Of everything, so that weeks are full of it and most fires still run."""
+    return Trouble(
+        duplicate=0.02,
+        frozen=0.0005,
+        slow=0.01,
+        unsent=0.004,
+        confirm_lost=0.006,
+        ack_lost=0.004,
+        runner_dies=0.001,
+        scheduler_dies=0.002,
+        ingest_dies=0.003,
+        ingest_commits_late=0.3,
+        shim_killed=0.005,
+        spawn_fails=0.005,
+        hours_between={
+            "broker wiped": 60,
+            "broker restarted": 30,
+            "schedulers away": 30,
+            "ingest away": 40,
+            "connection lost": 3,
+            "host away": 20,
+            "host rebooted": 30,
+            "host with a new disk": 80,
+            "host's clock set": 30,
+            "runner restarted": 10,
+        },
+    )
