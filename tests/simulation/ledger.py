@@ -127,6 +127,8 @@ class Ledger:
         self.unpublished: dict[str, dict[UUID, Parcel]] = {}
         self.unanswered: dict[UUID, Parcel] = {}
         self.backlogs: list[Left] = []
+        self.holding: dict[UUID, Deployment] = {}
+        """Deployments that may have something held."""
         self.fires = 0
         self.ring: Callable[[str | None], None] = lambda _: None
         self.last_seen: Callable[[str], datetime | None] = lambda _: None
@@ -257,6 +259,8 @@ class Ledger:
             held=held,
             by_host=by_host,
         )  # fmt: skip
+        if held:
+            self.holding[row.id] = deployment
         self.executions[identity] = execution
         deployment.executions[identity] = execution
         self._index(deployment, execution)

@@ -96,8 +96,10 @@ class Schedulers:
         self.release()
         self._write_missed()
         if self.is_claiming:
-            due = (each.next_due_at for each in self._ledger.deployments.values() if each.next_due_at is not None)
-            self._look_by(min(due, default=self._room.now + timedelta(hours=1)) + timedelta(seconds=self._room.lag()))
+            due = [each.next_due_at for each in self._ledger.deployments.values() if each.next_due_at is not None]
+            when = max(min(due, default=self._room.now + timedelta(hours=1)), self._room.now)
+            if self._look_at is None or when < self._look_at or self._look_at <= self._room.now:
+                self._look_by(when + timedelta(seconds=self._room.lag()))
 
     def _claim(self) -> None:
         """claim.sql: claim."""
@@ -126,10 +128,13 @@ class Schedulers:
     def release(self) -> None:
         """release.py and release.sql: the oldest held fire of each deployment of which nothing else is open."""
         ledger, now = self._ledger, self._room.now
-        for deployment in ledger.deployments.values():
+        for deployment in list(ledger.holding.values()):
             held = min((each.row.id for each in deployment.under_way.values() if each.held), default=None)
             row = deployment.row
-            if held is None or row.status is DeploymentStatus.PAUSED or self._is_busy(deployment.under_way.values()):
+            if held is None:
+                del ledger.holding[row.id]
+                continue
+            if row.status is DeploymentStatus.PAUSED or self._is_busy(deployment.under_way.values()):
                 continue
             reason = _why_never(row, is_deleted=deployment.deleted_at is not None)
             if reason is not None:
