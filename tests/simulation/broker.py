@@ -7,12 +7,13 @@ queue comes back. Everything may come twice, and a wipe takes all data and for a
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Protocol
+from uuid import UUID
 
 from libs.contracts import Message, Trigger
 from tests.simulation.room import Room
@@ -129,6 +130,19 @@ class Broker:
         self._lost = lost
         self.queues: dict[str, Queue] = {}
         self._undeclared_until = room.now
+        self._on_their_way: Counter[UUID] = Counter()
+
+    def has_copy(self, queue: str, execution: UUID) -> bool:
+        """Whether a trigger of this execution lies in the queue, or is still in the network."""
+        lying = self.queues[queue]
+        letters = (letter.message for letter in (*lying.ready, *lying.unacked))
+        return self._on_their_way[execution] > 0 or any(
+            isinstance(message, Trigger) and message.execution_id == execution for message in letters
+        )
+
+    def _leaves(self, letter: Letter, copies: int) -> None:
+        if isinstance(letter.message, Trigger):
+            self._on_their_way[letter.message.execution_id] += copies
 
     def declare(self, name: str) -> Queue:
         """The queue of this name."""
@@ -154,6 +168,8 @@ class Broker:
         elif room.happens(trouble.confirm_lost):
             room.fault("confirm lost", name)
             is_told = False
+        for letter in letters[:arriving]:
+            self._leaves(letter, 1)
         room.agenda.after(room.lag(), self._arrive, name, list(letters), arriving, is_told, heard)
 
     def _arrive(
@@ -162,6 +178,8 @@ class Broker:
         room = self._room
         queue = self.queues[name]
         receipts = [Receipt.UNKNOWN] * len(letters)
+        for letter in letters[:arriving]:
+            self._leaves(letter, -1)
         if room.now < self._undeclared_until:
             room.history.traffic["returned"] += arriving
             receipts[:arriving] = [Receipt.RETURNED] * arriving
@@ -182,15 +200,18 @@ class Broker:
             copies = room.dice.randint(1, 5)
             room.history.traffic["duplicated"] += copies
             room.fault("message duplicated", f"{copies} times in {queue.name}")
+            self._leaves(letter, copies)
             for _ in range(copies):
                 late = room.dice.choice((0.0, 0.01, 1.0, 40.0, 400.0)) * room.dice.random()
                 room.agenda.after(late, self._again, queue, letter)
         if room.trouble.frozen and isinstance(letter.message, Trigger) and room.happens(room.trouble.frozen):
             days = room.dice.uniform(0.1, 10)
             room.fault("message frozen", f"for {days:.1f} days, {queue.name}")
+            self._leaves(letter, 1)
             room.agenda.after(days * 86_400, self._again, queue, letter)
 
     def _again(self, queue: Queue, letter: Letter) -> None:
+        self._leaves(letter, -1)
         if self._room.now >= self._undeclared_until:
             queue.put(replace(letter))
 

@@ -6,7 +6,7 @@ The book here is the truth about the world (what really ran, what a host really 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from datetime import datetime
+from collections.abc import Callable
 from uuid import UUID
 
 from libs.contracts import OPEN, ExecutionStatus, Trigger, reachable
@@ -49,7 +49,11 @@ class Checks:
         """Executions that a host promised never to start: which host, and in answer to what."""
         self.fences: dict[tuple[str, UUID], tuple[int, int]] = {}
         self.forgotten: set[UUID] = set()
-        """Executions that were in a journal whose disk was lost: the one exception that the architecture names."""
+        """Executions (and answers to commands) that were lost with a journal: the one exception that the architecture
+        names.
+        """
+        self.is_unsettled: Callable[[UUID], bool] = lambda _: True
+        """Whether the ledger lacks the host's last word about an execution, or a trigger of it may still come."""
         self.ran_again: Counter[UUID] = Counter()
         """Of them, those whose script was started again."""
         self.limits_lowered: set[UUID] = set()
@@ -130,9 +134,12 @@ class Checks:
         if count > limit:
             raise self.broken("I5", f"{deployment} counts {count} executions, its limit is {limit}", deployment)
 
-    def disk_lost(self, host: str, decided: set[UUID], at: datetime) -> None:
-        """What this host remembered is gone; nothing that it promised binds it any more."""
-        self.forgotten |= decided
+    def disk_lost(self, host: str, decided: set[UUID], answered: set[UUID]) -> None:
+        """What this host remembered is gone; nothing that it promised binds it any more. Of what it had decided, the
+        exception covers only what the ledger does not know from the host, and triggers of which a copy is on its way.
+        """
+        self.forgotten |= {identity for identity in sorted(decided) if self.is_unsettled(identity)}
+        self.forgotten |= answered
         self.fences = {key: mark for key, mark in self.fences.items() if key[0] != host}
         self.given_up = {key: given for key, given in self.given_up.items() if given[0] != host}
-        self._room.fault("disk lost", f"{host} at {at.isoformat()} with {len(decided)} executions")
+        self._room.fault("disk lost", f"{host} with {len(decided)} executions")

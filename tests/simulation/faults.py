@@ -9,7 +9,7 @@ from tests.simulation.host import Machine
 from tests.simulation.lab import CRONS
 from tests.simulation.world import World
 
-PEOPLE_HOURS = 1.0
+PEOPLE_HOURS = 0.4
 """Between two things that people do, on average."""
 
 
@@ -58,11 +58,23 @@ class Faults:
         self._room.fault("host's clock set", f"{machine.name} to {seconds:+.1f} s")
         machine.set_clock(timedelta(seconds=seconds))
 
+    def _until_somebody_acts(self) -> float:
+        """Often around a full minute, when fires are on their way."""
+        seconds = self._room.dice.expovariate(1 / PEOPLE_HOURS) * 3600
+        if self._room.dice.random() < 0.3:
+            return seconds
+        at = self._room.now.timestamp() + seconds
+        return max(seconds + 60 - at % 60 + self._room.dice.uniform(-0.05, 0.3), 0.0)
+
     def _people(self) -> None:
         if not self._room.trouble.hours_between:
             return
         world, dice, people = self._world, self._room.dice, self._world.people
-        self._room.agenda.after(dice.expovariate(1 / PEOPLE_HOURS) * 3600, self._people)
+        if dice.random() < 0.5:
+            self._somebody_ends_what_was_just_sent()
+            self._room.agenda.after(self._until_somebody_acts(), self._people)
+            return
+        self._room.agenda.after(self._until_somebody_acts(), self._people)
         deployment = dice.choice([each for each in world.ledger.deployments.values() if each.deleted_at is None])
         machine = self._machine()
         match dice.randrange(14):
@@ -88,3 +100,15 @@ class Faults:
                     people.stop(deployment)
                 people.delete(deployment)
                 world.create()
+
+    def _somebody_ends_what_was_just_sent(self) -> None:
+        """A pause or a cancel races with its trigger."""
+        people, sent = self._world.people, [each for each in self._world.ledger.open.values() if not each.started]
+        if not sent:
+            return
+        execution = self._room.dice.choice(sent)
+        deployment = self._world.ledger.deployments[execution.row.deployment_id]
+        if self._room.dice.random() < 0.5:
+            people.cancel(execution)
+        elif people.pause(deployment):
+            self._room.agenda.after(self._some(1, 3600), people.resume, deployment)

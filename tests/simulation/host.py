@@ -13,6 +13,7 @@ from uuid import UUID
 from libs.contracts import (
     AnyCommand,
     Cancel,
+    CommandApplied,
     CommandResult,
     DeviceInfo,
     Fence,
@@ -38,6 +39,7 @@ from tests.simulation.scripts import Scripts
 FORGET_SECONDS = 6 * 3600.0
 CLOCK_SECONDS = 1800.0
 MOST_AT_ONCE = 500
+MOST_UNSENT = 1_000_000
 
 
 class UnreadLog(DeploymentsLog):
@@ -158,7 +160,9 @@ class Machine:
     def lose_disk(self, back_after: float) -> None:
         """The machine is replaced: a new disk, a new journal."""
         self.reboot(back_after)
-        self.checks.disk_lost(self.name, self.journal.decided(), self.room.now)
+        answers = (event for _, event in self.journal.events_to_send(MOST_UNSENT))
+        answered = {event.command_id for event in answers if isinstance(event, CommandApplied)}
+        self.checks.disk_lost(self.name, self.journal.decided(), answered)
         self.scripts.forget()
         self.journal = MemoryJournal(self.room.new_id())
 
@@ -301,7 +305,10 @@ class Machine:
         if self.dies_at != step and not self.room.happens(self.room.trouble.runner_dies):
             return False
         self.dies_at = None
-        self.kill(f"when it had {step}", self.room.dice.choice((1.0, 5.0, 60.0)))
+        if self.room.happens(self.room.trouble.disk_lost_too):
+            self.lose_disk(5.0)
+        else:
+            self.kill(f"when it had {step}", self.room.dice.choice((1.0, 5.0, 60.0)))
         return True
 
     def _promise(self, message: object) -> None:

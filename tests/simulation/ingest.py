@@ -223,6 +223,7 @@ class Ingest:
         parcel = ledger.outbox.get(answer.command_id)
         if parcel is not None and parcel.message.host == answer.host and parcel.applied_at is None:
             parcel.applied_at = self.room.now
+            ledger.unanswered.pop(answer.command_id, None)
         is_unknown = answer.command == Void.type and answer.result is CommandResult.UNKNOWN
         if is_unknown and answer.execution_id is not None:
             execution = ledger.executions[answer.execution_id]

@@ -14,6 +14,7 @@ from uuid import UUID
 from libs.contracts import (
     OPEN,
     CatchUp,
+    Clock,
     Command,
     DeploymentStatus,
     ExecutionStatus,
@@ -47,6 +48,11 @@ class Execution:
     published_at: datetime | None = None
     cancel_requested: bool = False
     by_host: bool = False
+
+    @property
+    def started(self) -> bool:
+        """As far as the ledger knows."""
+        return self.row.times.started_at is not None
 
 
 @dataclass(slots=True)
@@ -126,6 +132,7 @@ class Ledger:
         self.outbox: dict[UUID, Parcel] = {}
         self.unpublished: dict[str, dict[UUID, Parcel]] = {}
         self.unanswered: dict[UUID, Parcel] = {}
+        """Commands that a host is to answer and has not."""
         self.backlogs: list[Left] = []
         self.holding: dict[UUID, Deployment] = {}
         """Deployments that may have something held."""
@@ -141,6 +148,8 @@ class Ledger:
         parcel = Parcel(message, self.room.now)
         if parcel.id not in self.outbox:
             self.outbox[parcel.id] = parcel
+            if not isinstance(message, Trigger | Clock):
+                self.unanswered[parcel.id] = parcel
             self.unpublished.setdefault(message.host, {})[parcel.id] = parcel
             self.ring(message.host)
 

@@ -12,7 +12,7 @@ from tests.simulation.checks import BrokenError
 from tests.simulation.faults import Faults
 from tests.simulation.lab import BEGINS
 from tests.simulation.room import Room
-from tests.simulation.trouble import plenty
+from tests.simulation.trouble import Trouble, plenty
 from tests.simulation.verdict import Verdict
 from tests.simulation.world import World
 
@@ -64,10 +64,10 @@ class Run:
         return "\n".join((str(self.broken), *story[-60:], f"Replay it: {replay}"))
 
 
-def run(seed: int, fires: int) -> Run:
+def run(seed: int, fires: int, trouble: Trouble | None = None) -> Run:
     """At least so many fires, with everything that can go wrong; then all is well and everything must be in order."""
     began = time.monotonic()
-    room = Room(seed, BEGINS[seed % len(BEGINS)], plenty())
+    room = Room(seed, BEGINS[seed % len(BEGINS)], trouble or plenty())
     world = World(room, hosts=HOSTS, devices=DEVICES, deployments=DEPLOYMENTS)
     Faults(world)
     broken = None

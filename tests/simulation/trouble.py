@@ -27,6 +27,8 @@ class Trouble:
     """The broker does not hear an acknowledgement: the connection breaks."""
     runner_dies: float = 0.0
     """At one of the steps of taking a message, and between a shim's start and the word about it."""
+    disk_lost_too: float = 0.0
+    """Of a host whose runner dies at a step."""
     scheduler_dies: float = 0.0
     """After a commit, after a publish, after a confirm."""
     ingest_dies: float = 0.0
@@ -55,6 +57,7 @@ def plenty() -> Trouble:
         confirm_lost=0.006,
         ack_lost=0.004,
         runner_dies=0.001,
+        disk_lost_too=0.05,
         scheduler_dies=0.002,
         ingest_dies=0.003,
         ingest_commits_late=0.3,
@@ -73,3 +76,13 @@ def plenty() -> Trouble:
             "runner restarted": 10,
         },
     )
+
+
+def worse() -> Trouble:
+    """Weeks' worth of rare faults in days: what is wrong shows in few fires."""
+    trouble = plenty()
+    trouble.frozen = 0.03
+    trouble.runner_dies = 0.005
+    trouble.slow = 0.03
+    trouble.hours_between = {**trouble.hours_between, "host's clock set": 2, "host away": 5, "schedulers away": 4}
+    return trouble

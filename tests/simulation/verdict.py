@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
-from libs.contracts import OPEN, CommandApplied, DeploymentStatus, ExecutionFact, Kind, Void
+from libs.contracts import OPEN, Command, CommandApplied, DeploymentStatus, ExecutionFact, Kind, Void
 from libs.invariants.fires import History, Period, Rows, broken_of_all
 from tests.simulation.checks import BrokenError
 from tests.simulation.ledger import Deployment, Execution
@@ -21,10 +21,15 @@ class Verdict:
         self._ledger = world.ledger
         self._checks = world.checks
         self.unknowable: set[UUID] = set()
-        """Executions of which a wipe took the host's word, or the question to the host, after the broker had confirmed."""
+        """Executions of which a wipe took the host's word, or the question to the host, after the broker had confirmed;
+        and commands that it took, or the answers to them.
+        """
         for letter in world.lost_letters:
-            if isinstance(letter.message, ExecutionFact | Void | CommandApplied) and letter.message.execution_id:
-                self.unknowable.add(letter.message.execution_id)
+            message = letter.message
+            if isinstance(message, ExecutionFact | Void | CommandApplied) and message.execution_id:
+                self.unknowable.add(message.execution_id)
+            if isinstance(message, Command | CommandApplied):
+                self.unknowable.add(message.command_id)
 
     def pronounce(self) -> None:
         """Raises `BrokenError` for the first thing that is wrong."""
@@ -61,6 +66,11 @@ class Verdict:
                 yield broken("I7", f"{machine.name} still holds {run.id}", run.id)
             if machine.journal.count_unsent():
                 yield broken("I7", f"{machine.name} has events that were never sent")
+
+        for identity, parcel in self._ledger.unanswered.items():
+            if identity not in self.unknowable and identity not in self._checks.forgotten:
+                about = getattr(parcel.message, "execution_id", None)
+                yield broken("I7", f"{parcel.message.host} never answered {parcel.message!r}", about)
 
     def _every_fire_has_its_row(self) -> Iterator[BrokenError]:
         histories, rows = [], {}

@@ -40,6 +40,7 @@ class World:
         for number in range(1, hosts + 1):
             self._enrol(f"host-{number}", devices)
         self.ledger.last_seen = lambda host: self.machines[host].last_seen()
+        self.checks.is_unsettled = self.is_unsettled
         self._team = room.new_id()
         self._made = 0
         self.ingest.begin()
@@ -56,6 +57,16 @@ class World:
         self.ledger.hosts[name] = HostRow(name)
         parallel = devices if self.room.dice.random() < 0.7 else max(1, devices - 1)
         self.machines[name] = Machine(self.room, self.checks, self.broker, self.ingest, name, devices, parallel)
+
+    def is_unsettled(self, identity: UUID) -> bool:
+        """Whether the ledger lacks the host's last word about it, or a trigger of it may still come."""
+        execution = self.ledger.executions[identity]
+        row = execution.row
+        if row.presumed or self.checks.words.get(identity) != (row.status, row.outcome.reason):
+            return True
+        parcel = self.ledger.outbox.get(identity)
+        is_unsent = parcel is not None and parcel.published_at is None
+        return is_unsent or self.broker.has_copy(triggers_queue(row.host_name), identity)
 
     def create(self) -> Deployment:
         """One more deployment, on a drawn device."""
