@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -95,24 +95,42 @@ def nominal(history: History, period: Period) -> frozenset[datetime]:
     return frozenset(found)
 
 
-def broken(history: History, rows: Rows, period: Period) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class Misfits:
     """What does not fit, a sentence each."""
+
+    missing: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    misnamed: tuple[str, ...] = ()
+
+    def __add__(self, other: Misfits) -> Misfits:
+        """These and those."""
+        return Misfits(self.missing + other.missing, self.extra + other.extra, self.misnamed + other.misnamed)
+
+
+def broken(history: History, rows: Rows, period: Period) -> Misfits:
+    """What does not fit of this deployment."""
     wanted = nominal(history, period)
+    if not rows.misnamed and wanted == rows.fires:
+        return _FITS  # nearly always, and of thousands
     whose = f"{history.name} ({history.deployment_id})"
-    for at in sorted(wanted - rows.fires - rows.told_by_host):
-        if not any(begin <= at < end for begin, end in history.backlogs):
-            yield f"{whose} has no row for its fire at {rfc3339(at)}"
-    for at in sorted(rows.fires - wanted):
-        yield f"{whose} has a row for {rfc3339(at)}, at which it had no fire"
-    for at in sorted(rows.misnamed):
-        yield f"{whose} has a row for {rfc3339(at)} with an id that is not its fire's"
+    missing = [
+        at
+        for at in sorted(wanted - rows.fires - rows.told_by_host)
+        if not any(begin <= at < end for begin, end in history.backlogs)
+    ]
+    return Misfits(
+        tuple(f"{whose} has no row for its fire at {rfc3339(at)}" for at in missing),
+        tuple(f"{whose} has a row for {rfc3339(at)}, at which it had no fire" for at in sorted(rows.fires - wanted)),
+        tuple(f"{whose} has a row for {rfc3339(at)} with an id that is not its fire's" for at in sorted(rows.misnamed)),
+    )
 
 
-def broken_of_all(histories: Sequence[History], rows: Mapping[UUID, Rows], period: Period) -> list[str]:
+def broken_of_all(histories: Sequence[History], rows: Mapping[UUID, Rows], period: Period) -> Misfits:
     """What does not fit of all of these."""
     nothing = Rows()
-    return [
-        sentence
-        for history in histories
-        for sentence in broken(history, rows.get(history.deployment_id, nothing), period)
-    ]
+    found = (broken(history, rows.get(history.deployment_id, nothing), period) for history in histories)
+    return sum((one for one in found if one is not _FITS), _FITS)
+
+
+_FITS = Misfits()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from libs.contracts import DeploymentStatus
-from libs.invariants.fires import History, Interval, Period, Rows, broken, nominal
+from libs.invariants.fires import History, Interval, Misfits, Period, Rows, broken, nominal
 from libs.ledger.pool import create_pool
 from services.scheduler.claim import Claimer
 from tests.support.api import Api, created, problem
@@ -409,5 +409,5 @@ def test_which_fires_a_history_demands(known: History, wanted: frozenset[datetim
 
 def test_a_backlog_and_what_only_the_host_knew_are_no_faults() -> None:
     known = history(interval(T), next_fire_at=T + 4 * MINUTE, backlogs=((T, T + 2 * MINUTE),))
-    assert not list(broken(known, Rows(minutes(2), told_by_host=minutes(3, 7)), PERIOD))
-    assert len(list(broken(known, Rows(minutes(2)), PERIOD))) == 1
+    assert broken(known, Rows(minutes(2), told_by_host=minutes(3, 7)), PERIOD) == Misfits()
+    assert len(broken(known, Rows(minutes(2)), PERIOD).missing) == 1

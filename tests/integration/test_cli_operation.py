@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
+from cli.commands.verify import WORDS
+from libs.invariants import CheckName
 from tests.support.canned_api import CannedApi, canned_api
 
 ID = "0199f3a2-1c00-7000-8000-000000000001"
@@ -76,8 +78,16 @@ def test_a_time_is_given_whole_as_a_clock_shows_it_or_as_the_last_run(api: Canne
 
 
 def test_verify_says_what_holds_and_what_is_broken(api: CannedApi) -> None:
-    good = {"invariant": "I1", "ok": True, "rows": 0, "examples": [], "note": "12 deployments"}
-    bad = {"invariant": "I4", "ok": False, "rows": 3, "examples": ["x is failed without a reason"], "note": ""}
+    found = ["x is failed without a reason"]
+    good: dict[str, object] = {"invariant": "I1", "ok": True, "rows": 0, "examples": [], "note": "12 deployments"}
+    good["by_check"] = [
+        {"check": name, "ok": True, "rows": 0, "examples": []} for name in ("missing_fires", "of_a_later_release")
+    ]
+    bad: dict[str, object] = {"invariant": "I4", "ok": False, "rows": 3, "examples": found, "note": ""}
+    bad["by_check"] = [
+        {"check": "contradictory_endings", "ok": False, "rows": 3, "examples": found},
+        {"check": "repeated_ids", "ok": True, "rows": 0, "examples": []},
+    ]
     api.answer("POST /api/v1/verify", 200, {"ok": True, "checked_at": "2026-11-23T10:30:00Z", "checks": [good]})
     api.answer("POST /api/v1/verify", 200, {"ok": False, "checked_at": "2026-11-23T10:30:00Z", "checks": [good, bad]})
     clean = run(api, ["verify"])
@@ -85,12 +95,24 @@ def test_verify_says_what_holds_and_what_is_broken(api: CannedApi) -> None:
     broken = run(api, ["verify", "--since", "2026-11-23T00:00:00Z"])
     assert broken.exit_code == 1
     assert broken.stdout.splitlines()[1:] == [
-        "I1\tone decision per fire\tok\t0\t12 deployments",
-        "I4\tone ending\tBROKEN\t3\t",
-        "I4: x is failed without a reason",
+        "I1\tmissing_fires\tok\t0\tfires without a row\t12 deployments",
+        "I1\tof_a_later_release\tok\t0\t\t12 deployments",
+        "I4\tcontradictory_endings\tBROKEN\t3\tendings that do not fit together\t",
+        "I4\trepeated_ids\tok\t0\truns that their host ended twice\t",
+        "contradictory_endings: x is failed without a reason",
         "Not all of it holds.",
     ]
     assert api.asked[-1].body == {"since": "2026-11-23T00:00:00Z"}
+
+
+def test_verify_of_an_api_that_knows_whole_invariants_only(api: CannedApi) -> None:
+    bad = {"invariant": "I4", "ok": False, "rows": 1, "examples": ["x is failed"], "note": "no grace"}
+    api.answer("POST /api/v1/verify", 200, {"ok": False, "checked_at": "2026-11-23T10:30:00Z", "checks": [bad]})
+    assert run(api, ["verify"]).stdout.splitlines()[1:-1] == ["I4\t\tBROKEN\t1\t\tno grace", "I4: x is failed"]
+
+
+def test_verify_has_words_for_every_check() -> None:
+    assert set(WORDS) == set(CheckName)
 
 
 @pytest.mark.parametrize(("status", "code"), [("online", 1), ("offline", 0)])

@@ -27,6 +27,7 @@ TEAM_TABLES = (
     "audit_log",
     "dead_letters",
     "artifacts",
+    "repeated_endings",
 )
 DENIED = psycopg.errors.InsufficientPrivilege
 
@@ -71,6 +72,8 @@ def two_teams(ledger_database: LedgerDatabase) -> tuple[LedgerDatabase, UUID, UU
                      VALUES (gen_random_uuid(), 'x', 0, %(team)s)
             ), p AS (INSERT INTO artifacts (execution_id, name, team_id, size, media_type)
                      VALUES (gen_random_uuid(), 'x', %(team)s, 0, 'text/plain')
+            ), s AS (INSERT INTO repeated_endings (execution_id, journal_id, sequence, team_id, host_name, status)
+                     VALUES (gen_random_uuid(), gen_random_uuid(), 1, %(team)s, %(host)s, 'failed')
             ), b AS (INSERT INTO backlogs (deployment_id, team_id, version, cron_expression, timezone, window_seconds,
                                            from_at, until_at)
                      SELECT d.id, %(team)s, 1, '* * * * *', 'UTC', 60, ledger.now(), ledger.now() FROM d)
@@ -172,6 +175,15 @@ CANNOT = [
     ("scheduler", "DELETE FROM deployment_executions"),
     ("scheduler", "DELETE FROM audit_log"),
     ("scheduler", "SELECT * FROM dead_letters"),
+    ("scheduler", "SELECT body FROM dead_letters"),
+    ("scheduler", "SELECT lock_reason FROM devices"),
+    ("scheduler", "UPDATE devices SET status = 'free'"),
+    ("scheduler", "UPDATE deployment_executions SET ended_sequence = 0"),
+    ("scheduler", "INSERT INTO repeated_endings (sequence) VALUES (0)"),
+    ("api", "UPDATE deployment_executions SET ended_journal_id = NULL"),
+    ("api", "DELETE FROM repeated_endings"),
+    ("ingest", "UPDATE repeated_endings SET status = 'failed'"),
+    ("ingest", "DELETE FROM repeated_endings"),
 ]
 
 

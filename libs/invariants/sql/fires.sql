@@ -31,3 +31,15 @@ FROM deployment_executions e,
                      e.not_after IS NULL AND e.decided_at = e.scheduled_at AS by_host) t
 WHERE e.deployment_id = ANY ($1::uuid[]) AND e.id >= $2 AND e.kind IN ('cron', 'catch_up')
 GROUP BY e.deployment_id;
+
+-- name: facts_without_execution
+-- What hosts told of executions that are not theirs or nobody's, and a person has not dealt with: of the $1 newest open
+-- dead letters. The words are those of services/api/ingest/fold.py.
+SELECT count(*) OVER ()::integer AS rows,
+       format('%s told of execution %s at %s: %s', coalesce(t.host_name, 'A host'), coalesce(t.execution_id::text, '?'), t.at,
+              t.reason) AS sentence
+FROM (
+    SELECT id, at, reason, host_name, execution_id FROM dead_letters WHERE state = 'open' ORDER BY id DESC LIMIT $1
+) t
+WHERE t.reason LIKE 'unknown deployment:%' OR t.reason LIKE 'wrong deployment:%' OR t.reason LIKE 'wrong host:%'
+ORDER BY t.id DESC LIMIT 10;

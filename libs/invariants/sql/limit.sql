@@ -1,7 +1,8 @@
 -- I5: the limit is exact.
 
--- name: counts
--- The count is that of the rows, whoever folded them. Where there is no limit, a long history is not counted again.
+-- name: wrong_counts
+-- The count is that of the rows, whoever folded them. Of the deployments ($3 < id <= $4) that changed or ran since $1, those
+-- with a limit first, then those that are quickly counted, until $2 rows would have to be read.
 SELECT count(*) OVER ()::integer AS rows,
        format('%s (%s) counts %s executions, its rows are %s', t.name, t.id, t.execution_count, t.counted) AS sentence
 FROM (
@@ -11,10 +12,13 @@ FROM (
           AND (e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL))
     ) AS counted
     FROM (
-        SELECT * FROM deployments
-        WHERE (updated_at >= $1 OR last_executed_at >= $1) AND (max_executions IS NOT NULL OR execution_count <= $2)
-        ORDER BY id DESC LIMIT $3
+        SELECT id, name, execution_count,
+               sum(execution_count) OVER (ORDER BY max_executions IS NULL, execution_count, id) AS work
+        FROM deployments
+        WHERE (updated_at >= $1 OR last_executed_at >= $1)
+          AND ($3::uuid IS NULL OR id > $3) AND ($4::uuid IS NULL OR id <= $4)
     ) d
+    WHERE d.work <= $2
 ) t
 WHERE t.execution_count <> t.counted
 ORDER BY t.id LIMIT 10;

@@ -15,7 +15,7 @@ FROM (
 JOIN deployments d ON d.id = t.deployment_id
 ORDER BY d.id LIMIT 10;
 
--- name: two_ran
+-- name: overlapping_runs
 -- Over history. A presumed ending has no time of its host's; and times with and without a known offset do not compare.
 SELECT count(*) OVER ()::integer AS rows,
        format('%s (%s): %s started at %s, before the run before it had ended', d.name, d.id, t.id, t.started_at) AS sentence
@@ -31,7 +31,7 @@ JOIN deployments d ON d.id = t.deployment_id
 WHERE t.started_at < $2 AND t.former_end > t.started_at + make_interval(secs => $3)
 ORDER BY t.id LIMIT 10;
 
--- name: two_waited
+-- name: overlapping_waits
 SELECT count(*) OVER ()::integer AS rows,
        format('%s (%s): %s was queued at %s, while another one waited', d.name, d.id, t.id, t.queued_at) AS sentence
 FROM (

@@ -1,6 +1,6 @@
 -- I4: exactly one ending, and one that fits together.
 
--- name: endings
+-- name: contradictory_endings
 SELECT count(*) OVER ()::integer AS rows, format('%s is %s %s', t.id, t.status, t.fault) AS sentence
 FROM (
     SELECT id, status, CASE
@@ -25,3 +25,12 @@ ORDER BY t.id LIMIT 10;
 
 -- name: presumed
 SELECT count(*)::integer FROM deployment_executions WHERE id >= $1 AND presumed;
+
+-- name: repeated_ids
+-- Hosts that ended one execution by two facts: told since $1, whenever it ran.
+SELECT count(*) OVER ()::integer AS rows,
+       format('%s was ended again by %s, as %s: fact %s of journal %s', t.execution_id, t.host_name, t.status, t.sequence,
+              t.journal_id) AS sentence
+FROM repeated_endings t
+WHERE t.at >= $1
+ORDER BY t.execution_id, t.sequence LIMIT 10;

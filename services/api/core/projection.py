@@ -6,6 +6,8 @@ The rules, so that repeated, late and reordered facts are boring:
   time that it carries. What is further on carries all that was before it, so the end is the same in any order.
 - A fact that is not further on only fills in times that the row lacks.
 - A presumed ending gives way to every word of the host but a repetition of what was known before it was presumed.
+- The first ending stands. Another one by another fact changes nothing and is told apart (`repeats`), since the host
+  must have run an id twice, or lost count of what it said.
 - Nothing is ever refused here. Times become database time where the host knew its offset, else stay as it said them.
 """
 
@@ -33,6 +35,17 @@ from libs.contracts import (
 from libs.contracts.statuses import OPEN
 
 _S = ExecutionStatus
+
+_LARGEST_SEQUENCE = 2**63 - 1
+"""What the ledger's column holds. No host counts so far, and a fact is not refused for its number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Which fact it was: the same for every repetition of it (`message_id` is journal and sequence)."""
+
+    journal_id: UUID
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,8 @@ class Row:
     presumed: bool = False
     times: Times = Times()
     outcome: Outcome = Outcome()
+    ended_by: Mark | None = None
+    """The host's fact that ended it; None while no host did, or if that was never written down."""
 
     @property
     def start_is_timed(self) -> bool:
@@ -118,12 +133,24 @@ class Row:
 def merge(row: Row, fact: AnyFact) -> Row:
     """The row after `fact`; the same row (equal) when the fact says nothing new."""
     times = _times(fact)
-    if not _is_further_on(row, _status(fact)):
+    if not _is_further_on(row, status_of(fact)):
         filled = replace(row.times.or_else(times), received_at=row.times.received_at)
         return replace(row, times=filled)
     # `received_at` says whether the host knew its clock's offset: it goes with the status, whole.
     known = replace(times.or_else(row.times), received_at=times.received_at)
-    return replace(row, status=_status(fact), presumed=False, times=known, outcome=_outcome(fact))
+    status = status_of(fact)
+    ended_by = None if status in OPEN else mark(fact)
+    return replace(row, status=status, presumed=False, times=known, outcome=_outcome(fact), ended_by=ended_by)
+
+
+def mark(fact: AnyFact) -> Mark:
+    """Which fact this is."""
+    return Mark(fact.journal_id, min(fact.sequence, _LARGEST_SEQUENCE))
+
+
+def repeats(row: Row, fact: AnyFact) -> bool:
+    """Whether `fact` ends what its host has ended already by another fact. A repetition of the same one does not."""
+    return row.ended_by is not None and status_of(fact) not in OPEN and mark(fact) != row.ended_by
 
 
 def presume_lost(row: Row, now: datetime) -> Row:
@@ -184,7 +211,8 @@ def _known_before(row: Row) -> ExecutionStatus:
     return _S.QUEUED if row.times.queued_at is not None else _S.TRIGGERED
 
 
-def _status(fact: AnyFact) -> ExecutionStatus:
+def status_of(fact: AnyFact) -> ExecutionStatus:
+    """What an execution is by this fact."""
     match fact:
         case ExecutionQueued():
             return _S.QUEUED

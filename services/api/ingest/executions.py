@@ -12,7 +12,7 @@ import asyncpg
 
 from libs.contracts import OPEN, ExecutionStatus, Kind, Reason
 from libs.ledger.pool import Connection
-from services.api.core.projection import Fire, Outcome, Row, Times
+from services.api.core.projection import Fire, Mark, Outcome, Row, Times
 from services.api.ingest.statements import STATEMENTS
 
 
@@ -103,12 +103,13 @@ def _row(record: asyncpg.Record) -> Row:
             **{name: record[name] for name in Outcome.__slots__ if name != "reason"},
             reason=Reason(record["reason"]) if record["reason"] else None,
         ),
+        ended_by=Mark(record["ended_journal_id"], record["ended_sequence"]) if record["ended_journal_id"] else None,
     )
 
 
 def _columns(row: Row) -> tuple[object, ...]:
     """In the order of the statement `update_executions`."""
-    times, outcome = row.times, row.outcome
+    times, outcome, ended_by = row.times, row.outcome, row.ended_by
     return (
         row.status,
         row.presumed,
@@ -126,4 +127,6 @@ def _columns(row: Row) -> tuple[object, ...]:
         outcome.duration_seconds,
         outcome.script_result_id,
         outcome.log_bytes,
+        ended_by.journal_id if ended_by else None,
+        ended_by.sequence if ended_by else None,
     )

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from libs.contracts import AnyFact
 from libs.ledger.pool import Connection
-from services.api.core.projection import Row, merge
+from services.api.core.projection import Row, mark, merge, repeats, status_of
 from services.api.ingest import executions
 from services.api.ingest.executions import Changes
 from services.api.ingest.statements import STATEMENTS
@@ -27,14 +27,33 @@ async def fold(connection: Connection, facts: Sequence[AnyFact], changes: Change
     before |= await _insert_unknown(connection, [fact for fact in facts if fact.execution_id not in before])
     after = dict(before)
     refused: dict[int, str] = {}
+    repeated: list[tuple[Row, AnyFact]] = []
     for index, fact in enumerate(facts):
         why = _why_not(before, fact)
         if why is None:
+            if repeats(after[fact.execution_id], fact):
+                repeated.append((after[fact.execution_id], fact))
             after[fact.execution_id] = merge(after[fact.execution_id], fact)
         else:
             refused[index] = why
     await executions.write(connection, [(row, after[identity]) for identity, row in before.items()], changes)
+    if repeated:
+        await _write_down(connection, repeated)
     return refused
+
+
+async def _write_down(connection: Connection, repeated: Sequence[tuple[Row, AnyFact]]) -> None:
+    """Hosts ended what they had ended before: nothing follows from it here, the checks of the invariants tell it."""
+    marks = [mark(fact) for _, fact in repeated]
+    await connection.execute(
+        STATEMENTS.insert_repeated_endings,
+        [row.id for row, _ in repeated],
+        [one.journal_id for one in marks],
+        [one.sequence for one in marks],
+        [row.team_id for row, _ in repeated],
+        [row.host_name for row, _ in repeated],
+        [status_of(fact) for _, fact in repeated],
+    )
 
 
 def _why_not(rows: Mapping[UUID, Row], fact: AnyFact) -> str | None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from libs.contracts import Instant
-from libs.invariants import Finding
+from libs.invariants import CheckName, Finding
 from services.api.shapes.base import Body, Shape, When
 
 
@@ -21,14 +21,24 @@ class VerifyRequest(Body):
     )
 
 
+class NamedCheck(Shape):
+    """One of an invariant's checks. The names are a contract, as the names of metrics are; new ones may come."""
+
+    check: CheckName
+    ok: bool
+    rows: int
+    examples: list[str]
+
+
 class InvariantCheck(Shape):
-    """One invariant: how many rows break it, up to ten of them in words, and the grace that was given."""
+    """One invariant: how many rows break it, up to ten of them in words, the grace that was given, and its checks."""
 
     invariant: Literal["I1", "I2", "I4", "I5", "I7"]
     ok: bool
     rows: int
     examples: list[str]
     note: str
+    by_check: list[NamedCheck]
 
 
 class Verification(Shape):
@@ -50,6 +60,17 @@ class Verification(Shape):
                                 "health (019a0f6e-…) has no row for its fire at 2026-11-23T10:20:00Z",
                             ],
                             "note": "12 deployments since 2026-11-22 10:30 UTC, no grace.",
+                            "by_check": [
+                                {
+                                    "check": "missing_fires",
+                                    "ok": False,
+                                    "rows": 1,
+                                    "examples": [
+                                        "health (019a0f6e-…) has no row for its fire at 2026-11-23T10:20:00Z",
+                                    ],
+                                },
+                                {"check": "extra_fires", "ok": True, "rows": 0, "examples": []},
+                            ],
                         }
                     ],
                 }
@@ -72,6 +93,10 @@ class Verification(Shape):
                     "rows": one.rows,
                     "examples": list(one.examples),
                     "note": one.note,
+                    "by_check": [
+                        {"check": each.name, "ok": each.ok, "rows": each.rows, "examples": list(each.examples)}
+                        for each in one.checks
+                    ],
                 }
             )
             for one in findings
