@@ -7,6 +7,7 @@ pytest_plugins = (
     "tests.support.seed",
     "tests.support.servers",
     "tests.support.api",
+    "tests.support.broken_ledger",
     "tests.support.s3",
     "tests.support.system",
 )

@@ -85,8 +85,14 @@ async def await_pool(url: str, *, application: str, most: int) -> Pool:
     raise AssertionError("the pauses never end")
 
 
-async def connect(url: str, *, application: str) -> asyncpg.Connection[asyncpg.Record]:
-    """One connection of its own, for LISTEN."""
-    connection = await asyncpg.connect(url, server_settings=_settings(application), timeout=10)
+async def connect(
+    url: str, *, application: str, statement_seconds: float | None = None
+) -> asyncpg.Connection[asyncpg.Record]:
+    """One connection of its own, for what belongs to a session: LISTEN, a lock. A statement ends after
+    `statement_seconds`, if they are given.
+    """
+    connection = await asyncpg.connect(
+        url, command_timeout=statement_seconds, server_settings=_settings(application), timeout=10
+    )
     await _prepare(connection)
     return connection

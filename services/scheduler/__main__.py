@@ -12,6 +12,7 @@ from libs.ledger.listener import Listener
 from libs.ledger.pool import await_pool
 from services.scheduler.claim import Claimer
 from services.scheduler.drain import Drain
+from services.scheduler.scan import Scanner
 from services.scheduler.settings import Settings
 from services.scheduler.sweep import Sweeper
 from services.scheduler.watch import Watch
@@ -39,6 +40,7 @@ async def build(settings: Settings) -> Sequence[Part]:
         Claimer(pool, batch=settings.claim_batch, wake=due),
         Sweeper(pool, settings, wake_outbox=outbox),
         Watch(pool),
+        Scanner(url, settings),
         Listener(
             url,
             {channels.DUE: lambda _: due.set(), channels.OUTBOX: lambda _: outbox.set()},

@@ -15,6 +15,14 @@ REPUBLISHED_COMMANDS = metrics.counter(
     "republished_commands", "Commands sent again because their host did not answer them"
 )
 
+# The invariants, by the one scheduler that looks (services/scheduler/scan.py).
+VIOLATIONS = metrics.gauge(
+    "invariant_violations", "Rows that break an invariant, by the check that found them", ["invariant", "check"]
+)
+SCANS = metrics.counter("scans", "Looks at the invariants, by what became of them", ["outcome"])
+SCAN_SECONDS = metrics.histogram("scan_seconds", "One look at the invariants")
+SCANNED = metrics.gauge("scan_timestamp_seconds", "When this scheduler last looked at the invariants (Unix time)")
+
 # How things stand, in the whole system (services/scheduler/watch.py).
 FIRING = metrics.gauge("firing", "1 while fires are decided, 0 while they are held back (rigbeat recover)")
 OUTBOX_WAITING = metrics.gauge("outbox_waiting", "Messages that the broker has not confirmed")

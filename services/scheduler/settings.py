@@ -21,6 +21,12 @@ class Settings(ServiceSettings):
         default=10, ge=0, description="how long a message is tried for which the broker has no queue"
     )
     sweep_seconds: float = Field(default=5, gt=0, description="pause between two looks for what got stuck")
+    scan_seconds: float = Field(
+        default=60, ge=0.05, le=3600, description="pause between two looks at the invariants, by one of all schedulers"
+    )
+    scan_period_seconds: float = Field(
+        default=3600, ge=300, le=86_400, description="how far such a look reaches back: fires, runs and endings"
+    )
     republish_seconds: float = Field(
         default=60, gt=0, description="a trigger that its host did not take is sent again after"
     )

@@ -30,6 +30,8 @@ log = get_logger(__name__)
 _HOUSEKEEPING_EVERY = 12
 """Every so many sweeps: retention and partitions."""
 
+_REPEATED_KEEP_SECONDS = 32 * 86_400.0
+"""Endings that hosts repeated are kept longer than anybody asks about them (`rigbeat verify`: 31 days)."""
 
 _JUMP_SECONDS = 5.0
 """A larger difference between the database's clock and ours, from one sweep to the next, is a jump."""
@@ -128,6 +130,7 @@ class Sweeper(Part):
             for statement, keep in (
                 (STATEMENTS.forget_outbox, self._settings.outbox_keep_seconds),
                 (STATEMENTS.forget_feed, self._settings.feed_keep_seconds),
+                (STATEMENTS.forget_repeated, _REPEATED_KEEP_SECONDS),
             ):
                 # In steps, each a transaction of its own, until there is nothing left that is old.
                 while not self.stopping.is_set() and await connection.execute(statement, keep) != "DELETE 0":

@@ -109,6 +109,14 @@ DELETE FROM outbox WHERE id IN (
     ORDER BY o.published_at LIMIT 10000
 );
 
+-- name: forget_repeated
+-- Further back than anybody asks (`rigbeat verify`: 31 days).
+DELETE FROM repeated_endings WHERE (execution_id, journal_id, sequence) IN (
+    SELECT execution_id, journal_id, sequence FROM repeated_endings
+    WHERE at < (SELECT ledger.now()) - make_interval(secs => $1)
+    ORDER BY at LIMIT 10000
+);
+
 -- name: forget_feed
 -- The oldest by id, and of them what is old: no scan of the whole feed.
 DELETE FROM change_feed WHERE id <= (
