@@ -4,8 +4,8 @@ Hosts are shared out by advisory locks, so a host's messages leave in the order 
 scheduler sends them. What is committed and not confirmed is sent again: the message has the same id and the same
 bytes, and whoever had it already does nothing.
 
-A message that the broker returns has no queue. A broker that lost its data has none for a moment, until the API has made
-them anew; so a returned message is tried again for a while before it goes to the dead letters.
+A message that the broker returns has no queue. A broker that lost its data has none for a moment, until the API has
+made them anew; so a returned message is tried again for a while before it goes to the dead letters.
 """
 
 from __future__ import annotations

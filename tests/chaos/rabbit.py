@@ -85,7 +85,7 @@ def look(broker: RabbitMQ, name: str) -> tuple[int, int]:
 
 
 def hold_a_delivery(broker: RabbitMQ, *, within: float) -> float:
-    """Take a message of a queue of one's own and never settle it; after how many seconds the broker ends the channel."""
+    """Take a message of a queue of one's own and never settle it; how many seconds the broker bears it."""
 
     async def hold() -> float:
         async with closing(await connect(broker.amqp_url, name="a row of the fault suite")) as connection:

@@ -22,6 +22,7 @@ from tests.support.watcher import Watcher
 ENDED_WORDS = {str(status) for status in ENDED}
 REST_SECONDS = 60.0
 MOVING_SECONDS = 6.0
+AT_ONCE = 100
 NEVER = "0 0 1 1 *"
 
 
@@ -160,8 +161,8 @@ class Scene:
         """Until everything has ended, been told and been forgotten by whoever held it."""
         ids = list(self.deployed.values())
         self.stage.wait_until_ready()
-        for at in range(0, len(ids), 500):
-            body = {"ids": ids[at : at + 500], "action": "pause", "reason": "the row is over"}
+        for at in range(0, len(ids), AT_ONCE):
+            body = {"ids": ids[at : at + AT_ONCE], "action": "pause", "reason": "the row is over"}
             self.stage.call_patiently("POST", "/deployments/bulk", json=body)
         lost = list(self.lost)
         left = (
@@ -219,8 +220,9 @@ class Scene:
     def tidy(self) -> None:
         """Delete what was deployed, so that it fires no more under later rows."""
         ids = list(self.deployed.values())
-        for at in range(0, len(ids), 500):
-            self.stage.call_patiently("POST", "/deployments/bulk", json={"ids": ids[at : at + 500], "action": "delete"})
+        for at in range(0, len(ids), AT_ONCE):
+            body = {"ids": ids[at : at + AT_ONCE], "action": "delete"}
+            self.stage.call_patiently("POST", "/deployments/bulk", json=body)
 
     def outcomes(self, name: str | None = None) -> Counter[tuple[str, str]]:
         """How many executions there are of each status and reason."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
 import tempfile
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import psycopg
 
 from tests.chaos.row import Row
 from tests.chaos.scene import Scene, watched
@@ -61,12 +65,24 @@ def run_row(stage: Stage, row: Row, seed: int) -> Result:
         except Exception:  # noqa: BLE001 # the stage is thrown away anyway
             found.append("the stage could not be healed")
     found += watcher.stop()
+    with contextlib.suppress(psycopg.Error):
+        outcomes = scene.outcomes()
+        scene.notes.append(", ".join(f"{number} {word}" for word, number in sorted(_by_status(outcomes).items())))
+        if not outcomes:
+            found.append(f"{row.name}: nothing was fired or run at all")
     if not found:
         try:
             scene.tidy()
         except Exception as error:  # noqa: BLE001 # as above
             found.append(f"tidying up: {error}")
     return Result(row.name, seed, row.invariants, round(time.monotonic() - began, 1), scene.notes, found)
+
+
+def _by_status(outcomes: Counter[tuple[str, str]]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for (status, _), number in outcomes.items():
+        found[status] += number
+    return found
 
 
 class Suite:

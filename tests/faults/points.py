@@ -15,6 +15,7 @@ import asyncpg
 
 from libs.chassis.amqp.message import Receipt
 from libs.chassis.errors import ConnectionLost
+from libs.contracts.topology import TRIGGERS
 
 Kind = Literal["scheduler", "ingest", "web", "runner", "shim"]
 
@@ -64,6 +65,10 @@ def _told(*names: str) -> Callable[[tuple[Any, ...], Any], bool]:
     return lambda arguments, _answer: type(arguments[1]).__name__ in names
 
 
+def _to(exchange: str) -> Callable[[tuple[Any, ...], Any], bool]:
+    return lambda arguments, _answer: getattr(arguments[1][0], "exchange", None) == exchange
+
+
 _PUBLISH = "libs.chassis.amqp.publisher:Publisher.publish"
 _WRITE = "libs.chassis.amqp.publisher:Publisher._write"
 _ACK = "libs.chassis.amqp.subscription:Subscription.ack"
@@ -85,7 +90,7 @@ POINTS: tuple[Point, ...] = (
     Point("scheduler.claim.decided", "libs.ledger.decisions:decide_due", "after", "rows written, not committed"),
     Point("scheduler.claim.committed", _CLAIM, "after", "committed, not published", _done, _lost_session),
     Point("scheduler.publish.taken", _PUBLISH, "before", "taken from the outbox, nothing sent", _of_type("trigger")),
-    Point("scheduler.publish.written", _WRITE, "after", "on its way to the broker, not confirmed"),
+    Point("scheduler.publish.written", _WRITE, "after", "on its way to the broker, not confirmed", _to(TRIGGERS)),
     Point("scheduler.publish.confirmed", _PUBLISH, "after", "confirmed, not marked", _of_type("trigger"), _unknown),
     Point("scheduler.mark.written", _MARK, "after", "marked, not committed"),
     Point(

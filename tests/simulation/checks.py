@@ -1,6 +1,6 @@
 """The invariants, watched while things happen: scripts, devices, words, rows, counts.
 
-The book here is the truth about the world (what really ran, what a host really said), whatever ledger and hosts believe.
+The book here is the truth about the world: what really ran, what a host really said, whatever ledger and hosts believe.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Checks:
         self.ran_again: Counter[UUID] = Counter()
         """Of them, those whose script was started again."""
         self.limits_lowered: set[UUID] = set()
-        """Deployments whose limit was lowered so far that what was under way could pass it: their host is told, and what
+        """Deployments whose limit was lowered so far that what was under way could pass it: their host is told; what
         it has admitted before it hears of it counts all the same.
         """
         self.admitted_at_fence: dict[UUID, int] = {}

@@ -441,5 +441,3 @@ def _why(word: object) -> str:
     if outcome is not None:
         return f"{outcome.status} {outcome.reason or ''}".rstrip()
     return str(reason or "")
-
-

@@ -52,7 +52,7 @@ class Run:
         yield "messages: " + _counts(history.traffic)
         checks = self.world.checks
         yield (
-            f"scripts: {sum(checks.started.values())} started, {sum(checks.ran_again.values())} of them again after their "
+            f"scripts: {sum(checks.started.values())} started, {sum(checks.ran_again.values())} of them again after the "
             f"host's disk was lost (with {len(checks.forgotten)} executions in its journal)"
         )
 

@@ -1,4 +1,4 @@
-"""Schedulers: several, all active. They claim, fire, release, drain the outbox and sweep, and die between any two steps."""
+"""Schedulers: several, all active. They claim, fire, release, drain and sweep, and die between any two steps."""
 
 from __future__ import annotations
 
@@ -318,4 +318,3 @@ class Schedulers:
             execution = self._ledger.executions.get(identity)
             if execution is None or execution.row.status is not ExecutionStatus.TRIGGERED:
                 del outbox[identity]
-

@@ -153,21 +153,24 @@ def _one_ending(evidence: Evidence) -> list[str]:
 
 
 def _limit(evidence: Evidence) -> list[str]:
-    """I5: the count is that of the rows, and never over the limit."""
+    """I5: the count is that of the rows, and never over the limit that held when the last of them was decided."""
     rows = evidence.sql(
         """
-        SELECT d.name, d.execution_count, d.max_executions, count(e.id) FILTER (
-            WHERE NOT e.presumed AND (
-                e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL)))
-        FROM deployments d LEFT JOIN deployment_executions e ON e.deployment_id = d.id
+        SELECT d.name, d.execution_count, d.max_executions, count(e.id),
+               coalesce(bool_or(e.version > changed.version), false)
+        FROM deployments d
+        CROSS JOIN LATERAL (SELECT coalesce(max(v.version), 0) AS version FROM deployment_versions v
+                            WHERE v.deployment_id = d.id AND v.max_executions IS DISTINCT FROM d.max_executions) changed
+        LEFT JOIN deployment_executions e ON e.deployment_id = d.id AND NOT e.presumed AND (
+            e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL))
         WHERE d.id = ANY (%s::uuid[]) GROUP BY d.id
         """,
         list(evidence.deployments),
     )
     return [
         f"I5: {name} counts {count} of {most}, its rows are {counted}"
-        for name, count, most, counted in rows
-        if count != counted or (most is not None and count > most)
+        for name, count, most, counted, is_of_this_limit in rows
+        if count != counted or (most is not None and count > most and is_of_this_limit)
     ]
 
 

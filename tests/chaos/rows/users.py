@@ -106,7 +106,12 @@ def _move(rng: random.Random, scene: Scene, name: str) -> tuple[str, str, Any]:
             return "POST", f"{place}/{what}", {"reason": "a race"}
 
 
-@row("users:pause-unheard", "a pause while the host is away: the trigger that waits for it is refused", "I1, I7", drawn=False)
+@row(
+    "users:pause-unheard",
+    "a pause while the host is away: the trigger that waits for it is refused",
+    "I1, I7",
+    drawn=False,
+)
 def pause_unheard(scene: Scene) -> None:
     scene.deploy("paused", cron_expression=NEVER)
     scene.deploy("goes-on", device_id="stb-2", cron_expression=NEVER)
@@ -120,7 +125,9 @@ def pause_unheard(scene: Scene) -> None:
         told = scene.stage.call_patiently("POST", f"/deployments/{scene.deployed['paused']}/pause")
         assert told["host_acknowledged"] is False, told
     ended = scene.wait_for(waiting["id"], "skipped", "completed", "failed")
-    assert (ended["status"], ended["reason"]) == ("skipped", "paused"), f"I1: a trigger from before the pause ran: {ended}"
+    assert (ended["status"], ended["reason"]) == ("skipped", "paused"), (
+        f"I1: a trigger from before the pause ran: {ended}"
+    )
     scene.wait_for(other["id"], "completed")
 
 
