@@ -50,10 +50,17 @@ class Scene:
     # --- what people do
 
     def deploy(
-        self, name: str, *, seconds: float = 0, gate: str | None = None, script: str = "gated.py", **fields: Any
+        self,
+        name: str,
+        *,
+        seconds: float = 0,
+        gate: str | None = None,
+        more: str = "",
+        script: str = "gated.py",
+        **fields: Any,
     ) -> str:
         """A deployment of the gated script on lab-1/stb-1, every minute unless told otherwise; its id."""
-        parameters = f"--effects {self.folder} --seconds {seconds}" + (f" --gate {gate}" if gate else "")
+        parameters = f"--effects {self.folder} --seconds {seconds}" + (f" --gate {gate}" if gate else "") + f" {more}"
         body = {
             "name": f"{self.name}-{name}"[:100],
             "host_name": "lab-1",

@@ -132,7 +132,7 @@ async def test_it_goes_on_after_a_restart_of_the_database(tmp_path: Path) -> Non
         set_password(server.superuser_url, "rigbeat_scheduler", "only-for-tests")
         place = server.superuser_url.rpartition("@")[2]
         url = f"postgresql://rigbeat_scheduler:only-for-tests@{place}"
-        scanner = Scanner(url, Settings(database_url="x", amqp_url="x", scan_seconds=0.1))  # type: ignore[arg-type]
+        scanner = Scanner(url, Settings(database_url="x", amqp_url="x", scan_seconds=0.1))
         await scanner.start()
         await another(Outcome.DONE)
         server.stop()

@@ -14,14 +14,14 @@ class Agenda:
     def __init__(self, begin: datetime) -> None:
         self.now = begin
         self._number = 0
-        self._heap: list[tuple[datetime, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._heap: list[tuple[datetime, int, Callable[..., object], tuple[Any, ...]]] = []
 
-    def at(self, when: datetime, do: Callable[..., None], *arguments: Any) -> None:
+    def at(self, when: datetime, do: Callable[..., object], *arguments: Any) -> None:
         """Put something down; what should have happened before happens now."""
         self._number += 1
         heapq.heappush(self._heap, (max(when, self.now), self._number, do, arguments))
 
-    def after(self, seconds: float, do: Callable[..., None], *arguments: Any) -> None:
+    def after(self, seconds: float, do: Callable[..., object], *arguments: Any) -> None:
         """Put something down for so many seconds from now."""
         self._number += 1
         heapq.heappush(self._heap, (self.now + timedelta(seconds=seconds), self._number, do, arguments))

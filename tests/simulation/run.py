@@ -52,8 +52,8 @@ class Run:
         yield "messages: " + _counts(history.traffic)
         checks = self.world.checks
         yield (
-            f"scripts: {sum(checks.started.values())} started, {sum(checks.ran_again.values())} of them again after the "
-            f"host's disk was lost (with {len(checks.forgotten)} executions in its journal)"
+            f"scripts: {sum(checks.started.values())} started, {sum(checks.ran_again.values())} of them again after "
+            f"host disks were lost (with {len(checks.forgotten)} executions in its journal)"
         )
 
     def complaint(self) -> str:

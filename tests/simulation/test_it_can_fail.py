@@ -13,7 +13,7 @@ from libs.contracts.commands import Void
 from services.api.core import projection
 from services.host_runner.core import decide as core
 from services.host_runner.core.host import Host, Run
-from services.host_runner.core.vocabulary import Answer, Report, RunExited
+from services.host_runner.core.vocabulary import Answer, Finished, Report, RunExited
 from tests.simulation import scripts
 from tests.simulation.broker import Receipt
 from tests.simulation.host import Machine
@@ -101,7 +101,7 @@ def a_fact_moves_a_row_wherever_it_stands(patch: Patch) -> None:
 
 
 def presumed_endings_are_final(patch: Patch) -> None:
-    may_follow = projection.may_follow
+    may_follow = vars(projection)["may_follow"]
 
     def never_back(current: ExecutionStatus, following: ExecutionStatus, *, presumed: bool) -> bool:
         return may_follow(current, following, presumed=False)
@@ -135,7 +135,7 @@ def the_ingest_acknowledges_before_it_commits(patch: Patch) -> None:
 def an_ended_run_keeps_its_place(patch: Patch) -> None:
     def never_leaves(host: Host, event: RunExited) -> Any:
         run = host.find(event.execution_id)
-        return (host, ()) if run is None else (host, (Report(run, core.Finished(event.outcome)),))
+        return (host, ()) if run is None else (host, (Report(run, Finished(event.outcome)),))
 
     patch.setattr(core, "_exited", never_leaves)
 

@@ -81,12 +81,13 @@ class Verdict:
             rows[row.id] = Rows(frozenset(found))
         begin = min(each.intervals[0].valid_from for each in histories)
         period = Period(begin - timedelta(days=1), self._world.room.now)
-        for sentence in broken_of_all(histories, rows, period):
+        misfits = broken_of_all(histories, rows, period)
+        for sentence in (*misfits.missing, *misfits.extra, *misfits.misnamed):
             yield self._checks.broken("I1", sentence)
         for execution in self._ledger.executions.values():
-            row = execution.row
-            if row.status not in OPEN and row.status != "completed" and row.outcome.reason is None:
-                yield self._checks.broken("I1", f"{row.id} is {row.status} without a reason", row.id)
+            ended = execution.row
+            if ended.status not in OPEN and ended.status != "completed" and ended.outcome.reason is None:
+                yield self._checks.broken("I1", f"{ended.id} is {ended.status} without a reason", ended.id)
 
     def _the_ledger_says_what_hosts_said(self) -> Iterator[BrokenError]:
         for identity, execution in self._ledger.executions.items():

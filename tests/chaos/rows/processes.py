@@ -141,7 +141,7 @@ def stop_runner(scene: Scene) -> None:
 
 @row("kill:shim", "kill -9 of shims while their scripts run", "I3, I4, I6, I7")
 def kill_shims(scene: Scene) -> None:
-    scene.deploy("long", seconds=20, device_id="stb-1", cron_expression=NEVER, on_device_busy="queue")
+    scene.deploy("long", seconds=20, more="--brood", cron_expression=NEVER, on_device_busy="queue")
     scene.deploy("next", seconds=0.2, device_id="stb-1", cron_expression=NEVER, on_device_busy="queue")
     for _ in range(3):
         run = scene.run("long")

@@ -13,6 +13,7 @@ parser.add_argument("--gate", help="wait until this file is in the folder")
 parser.add_argument("--seconds", type=float, default=0, help="take so long")
 parser.add_argument("--ticks", type=int, default=0, help="print the time so often, every quarter of a second")
 parser.add_argument("--leave", action="store_true", help="leave a report and its JUnit file behind")
+parser.add_argument("--brood", action="store_true", help="have a child in a session of its own, for two minutes")
 parser.add_argument("--fail", action="store_true", help="end with exit code 3")
 parser.add_argument("--host")
 parser.add_argument("--device")
@@ -23,6 +24,10 @@ line = f"{os.environ['RIGBEAT_EXECUTION_ID']} {arguments.device}\n"
 with (folder / "effects.log").open("a") as effects:
     effects.write(line)
 print("started on", arguments.device, flush=True)
+if arguments.brood and os.fork() == 0:
+    os.setsid()
+    time.sleep(120)
+    os._exit(0)
 if arguments.leave:
     artifacts = pathlib.Path(os.environ["RIGBEAT_ARTIFACTS_DIR"])
     (artifacts / "report.html").write_text("<h1>gated</h1>")
