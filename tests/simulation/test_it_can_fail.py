@@ -101,7 +101,7 @@ def a_fact_moves_a_row_wherever_it_stands(patch: Patch) -> None:
 
 
 def presumed_endings_are_final(patch: Patch) -> None:
-    may_follow = vars(projection)["may_follow"]
+    may_follow: Callable[..., bool] = vars(projection)["may_follow"]
 
     def never_back(current: ExecutionStatus, following: ExecutionStatus, *, presumed: bool) -> bool:
         return may_follow(current, following, presumed=False)

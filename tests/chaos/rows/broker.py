@@ -22,6 +22,8 @@ CONSUMED = (
     *(queue(host) for host in HOSTS for queue in (triggers_queue, commands_queue)),
 )
 BACK_SECONDS = 30.0
+MANY_SECONDS = 300.0
+"""Thousands of triggers and as many commands, each a commit of its host's journal, on two cores that all share."""
 
 
 def stop_hard(stage: Stage) -> None:
@@ -74,6 +76,7 @@ def killed(scene: Scene) -> None:
 
 def many(scene: Scene, number: int) -> None:
     """So many deployments that fire together, over all devices; most of them will meet a busy one."""
+    scene.rest_seconds = MANY_SECONDS
     scene.deploy("one")
     seed = scene.deployed["one"]
     rows = scene.stage.sql(
