@@ -22,4 +22,4 @@ ON_REQUEST = Bounds(deployments=1_000_000, fires=2_000_000, counted=10_000_000)
 """For a person who asked and waits: minutes, on the largest ledgers."""
 
 SCAN = Bounds(deployments=10_000, fires=200_000, counted=200_000)
-"""For a look each minute, beside the firing: about a second."""
+"""For a look each minute, beside the firing: some seconds."""

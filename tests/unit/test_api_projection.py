@@ -25,14 +25,17 @@ from libs.contracts import (
 )
 from services.api.core.projection import (
     Fire,
+    Mark,
     Row,
     Tally,
     Times,
     confirm,
+    mark,
     merge,
     never_delivered,
     presume_lost,
     presume_missed,
+    repeats,
     tally,
 )
 
@@ -263,3 +266,36 @@ def test_what_counts(fact: AnyFact, counts: bool) -> None:
 )
 def test_the_tally(status: DeploymentStatus, count: int, limit: int | None, more: int, wanted: Tally) -> None:
     assert tally(status, count, limit, more) == wanted
+
+
+def told(fact: AnyFact, **more: Any) -> AnyFact:
+    return fact.model_copy(update=more)
+
+
+def test_only_another_final_fact_repeats_an_ending() -> None:
+    first = told(finished(), sequence=5)
+    row = merge(TRIGGERED, first)
+    assert row.ended_by == Mark(ONE, 5)
+    assert not repeats(TRIGGERED, first), "nothing has ended yet"
+    assert not repeats(row, first), "the same fact, delivered or sent again"
+    assert not repeats(row, started()), "late, and no ending"
+    for again in (
+        told(finished(), sequence=6),
+        told(finished(), sequence=5, journal_id=TWO),
+        told(skipped(), sequence=4),
+    ):
+        assert repeats(row, again)
+        assert merge(row, again).ended_by == row.ended_by, "the first ending stands"
+
+
+def test_an_ending_without_a_known_fact_is_not_repeated() -> None:
+    known = replace(merge(TRIGGERED, finished()), ended_by=None)  # of an earlier release
+    lost = presume_lost(merge(TRIGGERED, started()), at(9))
+    for row in (known, lost, presume_missed(TRIGGERED, at(9), "m"), never_delivered(TRIGGERED, at(9))):
+        assert row.ended_by is None
+        assert not repeats(row, told(finished(), sequence=9))
+    assert merge(lost, told(finished(), sequence=9)).ended_by == Mark(ONE, 9)
+
+
+def test_no_number_is_too_large_to_be_written_down() -> None:
+    assert mark(told(finished(), sequence=2**70)).sequence == 2**63 - 1

@@ -21,14 +21,22 @@ ORDER BY deployment_id, version;
 SELECT deployment_id, from_at, until_at FROM backlogs WHERE deployment_id = ANY ($1::uuid[]);
 
 -- name: fires_rows
--- A row that only the host knew was decided, for all that the ledger knows, at its own time and for no window.
+-- A row that only the host knew was decided, for all that the ledger knows, at its own time and for no window. The id is
+-- worked out in the words of ledger.fire_id: the call of a function for each of 100,000 rows takes five times as long. Each
+-- OFFSET 0 keeps its part from being worked out again wherever it is named.
 SELECT e.deployment_id,
        array_agg(e.scheduled_at) FILTER (WHERE t.is_named AND NOT t.by_host) AS fires,
        array_agg(e.scheduled_at) FILTER (WHERE t.is_named AND t.by_host) AS told_by_host,
        array_agg(e.scheduled_at) FILTER (WHERE NOT t.is_named) AS misnamed
 FROM deployment_executions e,
-     LATERAL (SELECT e.id = ledger.fire_id(e.deployment_id, e.scheduled_at) AS is_named,
-                     e.not_after IS NULL AND e.decided_at = e.scheduled_at AS by_host) t
+     LATERAL (SELECT int8send(floor(extract(epoch FROM e.scheduled_at) * 1000)::bigint) AS ms OFFSET 0) m,
+     LATERAL (SELECT substring(m.ms FROM 3) || substring(sha256(uuid_send(e.deployment_id) || m.ms) FROM 1 FOR 10) AS raw
+              OFFSET 0) r,
+     LATERAL (SELECT uuid_send(e.id) = set_byte(
+                         set_byte(r.raw, 6, (get_byte(r.raw, 6) & 15) | 128),
+                         8, (get_byte(r.raw, 8) & 63) | 128) AS is_named,
+                     e.not_after IS NULL AND e.decided_at = e.scheduled_at AS by_host
+              OFFSET 0) t
 WHERE e.deployment_id = ANY ($1::uuid[]) AND e.id >= $2 AND e.kind IN ('cron', 'catch_up')
 GROUP BY e.deployment_id;
 
