@@ -29,6 +29,13 @@ class Settings(ServiceSettings):
         default=None, description="a PostgreSQL for `rigbeat up`: an owner of the database who may create roles"
     )
     amqp_url: SecretStr | None = Field(default=None, description="a RabbitMQ for `rigbeat up`")
+    postgres_bin: Path | None = Field(
+        default=None, description="the folder with the programs of the PostgreSQL that `rigbeat up` starts, 15 or newer"
+    )
+    rabbitmq_root: Path | None = Field(
+        default=None,
+        description="a root file system with the RabbitMQ that `rigbeat up`, as root, starts: another distribution's",
+    )
     scripts_dir: Path | None = Field(default=None, description="the scripts of the host that `rigbeat up` runs")
     deployments_log: Path = Field(
         default=Path("/tmp/deployments.log"),  # noqa: S108 - where people of the lab look for it

@@ -1,6 +1,7 @@
 """Fixtures and rules of all tests, by where they live."""
 
 pytest_plugins = (
+    "tests.support.versions",  # first: others import it
     "tests.support.ledger",
     "tests.support.needs",
     "tests.support.scheduling",

@@ -34,7 +34,10 @@ ORDER = ("postgres", "rabbitmq", API, *SCHEDULERS, RUNNER, *(f"settopbox-{device
 """Of `HOME/processes.json`."""
 
 # Each program is told its own of these, and never gets another's: the host's scripts need no password of the database.
-_OURS = ("DATABASE_URL", "INGEST_DATABASE_URL", "AMQP_URL", "API_URL", "TOKEN", "HOME", "HTTP_PORT", "HTTP_HOST")
+_OURS = (
+    *("DATABASE_URL", "INGEST_DATABASE_URL", "AMQP_URL", "API_URL", "TOKEN", "HOME", "HTTP_PORT", "HTTP_HOST"),
+    *("POSTGRES_BIN", "RABBITMQ_ROOT"),
+)
 _RESERVED = frozenset(f"{PREFIX}{name}{suffix}" for name in _OURS for suffix in ("", FILE_SUFFIX))
 
 

@@ -12,10 +12,9 @@ from cli.up import signals
 from cli.up.keeper import Keeper
 from cli.up.roster import Roster
 from cli.up.say import say, step
-from libs.stack.installation import default_cache, find_rabbitmq
 from libs.stack.postgres import Postgres
-from libs.stack.program import find_programs
 from libs.stack.rabbitmq import RabbitMQ
+from libs.stack.rooted import find_rooted
 
 
 def port_names(settings: Settings) -> tuple[str, ...]:
@@ -28,11 +27,11 @@ def own_postgres(settings: Settings, home: Home, ports: Mapping[str, int]) -> Po
     """Ours, not yet started; None when one is given."""
     if settings.database_url is not None:
         return None
-    return Postgres(home.postgres, port=ports["postgres"], log=home.log("postgres"))
+    return Postgres(home.postgres, port=ports["postgres"], log=home.log("postgres"), programs=settings.postgres_bin)
 
 
 def own_rabbitmq(settings: Settings, home: Home, ports: Mapping[str, int]) -> RabbitMQ | None:
-    """Ours, not yet started; None when one is given."""
+    """Ours, not yet started; None when one is given. Raises `StackError` when the given root has none."""
     if settings.amqp_url is not None:
         return None
     return RabbitMQ(
@@ -41,6 +40,7 @@ def own_rabbitmq(settings: Settings, home: Home, ports: Mapping[str, int]) -> Ra
         management_port=ports["rabbitmq-management"],
         prometheus_port=ports["rabbitmq-prometheus"],
         log=home.log("rabbitmq"),
+        installation=None if settings.rabbitmq_root is None else find_rooted(settings.rabbitmq_root.absolute()),
     )
 
 
@@ -53,11 +53,11 @@ def start(postgres: Postgres | None, rabbitmq: RabbitMQ | None, roster: Roster, 
     if postgres is not None:
         of_postgres = Keeper("postgres", postgres, roster)
         keepers.append(of_postgres)
-        waiting.append(_in_thread(lambda: _start_postgres(of_postgres)))
+        waiting.append(_in_thread(lambda: _start_postgres(of_postgres, postgres)))
     if rabbitmq is not None:
         of_rabbitmq = Keeper("rabbitmq", rabbitmq, roster)
         keepers.append(of_rabbitmq)
-        waiting.append(_in_thread(lambda: _start_rabbitmq(of_rabbitmq)))
+        waiting.append(_in_thread(lambda: _start_rabbitmq(of_rabbitmq, rabbitmq)))
     for future in waiting:
         while not future.done():
             signals.pause(_POLL_SECONDS)
@@ -67,16 +67,16 @@ def start(postgres: Postgres | None, rabbitmq: RabbitMQ | None, roster: Roster, 
 _POLL_SECONDS = 0.05
 
 
-def _start_postgres(keeper: Keeper) -> None:
+def _start_postgres(keeper: Keeper, server: Postgres) -> None:
     with step("PostgreSQL") as told:
         keeper.start()
-        told.done = f"PostgreSQL {find_programs().major} is ready on port {keeper.member.port}"
+        told.done = f"PostgreSQL {server.find().major} is ready on port {keeper.member.port}"
 
 
-def _start_rabbitmq(keeper: Keeper) -> None:
+def _start_rabbitmq(keeper: Keeper, server: RabbitMQ) -> None:
     with step("RabbitMQ") as told:
         # Here and not only in its start: a first start may have to fetch it, and says so.
-        version = find_rabbitmq(default_cache(), say).version
+        version = server.find(say).version
         keeper.start()
         told.done = f"RabbitMQ {version} is ready on port {keeper.member.port}"
 

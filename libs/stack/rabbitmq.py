@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from libs.stack import ports, secret
@@ -86,13 +87,17 @@ class RabbitMQ:
         """`http://user:password@127.0.0.1:port`."""
         return f"http://{USER}:{self._password}@{ports.LOOPBACK}:{self.management_port}"
 
+    def find(self, tell: Callable[[str], None] = lambda _line: None) -> Installation | Engine:
+        """What it is started from: what was given, else what `find_rabbitmq` finds."""
+        return self._installation or find_rabbitmq(default_cache(), tell)
+
     def start(self) -> Child:
         """Start, and return when AMQP, management and metrics all answer; StackError otherwise."""
         if self._child is not None and self._child.poll() is None:
             return self._child
         self.stop()  # of a node that died an epmd is left
         self._is_ready = False
-        installation = self._installation or find_rabbitmq(default_cache())
+        installation = self.find()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self._lock()
         try:
@@ -149,7 +154,7 @@ class RabbitMQ:
         self._start_epmd(node, node.installation)
         return start(
             "rabbitmq",
-            [node.installation.server],
+            node.installation.command(self.directory, [node.installation.server]),
             env=environment,
             log=self.log,
             cwd=self.directory,
@@ -166,7 +171,8 @@ class RabbitMQ:
         caller = self._node.installation.erlang / "erl_call"
         if caller.exists():
             told = ["-sname", self._node.name, "-timeout", str(_CALL_SECONDS), "-a", _DROP_STATISTICS]
-            run([caller, *told], env=self._node.environment(), cwd=self.directory, within=_CALL_SECONDS * 2)
+            command = self._node.installation.command(self.directory, [caller, *told])
+            run(command, env=self._node.environment(), cwd=self.directory, within=_CALL_SECONDS * 2)
 
     def _answers(self) -> bool:
         """AMQP first: it is opened last, so the others are asked seldom more than once."""
@@ -220,7 +226,9 @@ class RabbitMQ:
     def _start_epmd(self, node: Node, installation: Installation) -> None:
         """Erlang's port mapper as a child in the foreground; by itself it would become a daemon that outlives us."""
         port = node.ports.epmd
-        command: list[str | Path] = [installation.epmd, "-port", str(port), "-address", ports.LOOPBACK]
+        command = installation.command(
+            self.directory, [installation.epmd, "-port", str(port), "-address", ports.LOOPBACK]
+        )
         self.epmd = start("epmd", command, env=node.environment(), log=self.log, cwd=self.directory)
         deadline = time.monotonic() + _EPMD_SECONDS
         while not ports.accepts(port):

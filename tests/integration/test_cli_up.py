@@ -23,6 +23,7 @@ from libs.stack.ports import free_port
 from libs.stack.postgres import Postgres
 from libs.stack.process import Child, Finished, run, start
 from tests.support.processes import is_gone
+from tests.support.versions import chosen
 from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
@@ -58,12 +59,16 @@ class Up:
 
 def environment(home: Path) -> dict[str, str]:
     basics = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # noqa: TID251 - to run at all
-    return basics | {
-        "RIGBEAT_HEARTBEAT_SECONDS": "1",
-        "RIGBEAT_WEB_WORKERS": "1",
-        "RIGBEAT_DEPLOYMENTS_LOG": str(home.parent / "deployments.log"),
-        "RIGBEAT_SCRIPTS_DIR": str(home.parent / "scripts"),
-    }
+    return (
+        basics
+        | chosen().environment()
+        | {
+            "RIGBEAT_HEARTBEAT_SECONDS": "1",
+            "RIGBEAT_WEB_WORKERS": "1",
+            "RIGBEAT_DEPLOYMENTS_LOG": str(home.parent / "deployments.log"),
+            "RIGBEAT_SCRIPTS_DIR": str(home.parent / "scripts"),
+        }
+    )
 
 
 def rigbeat(home: Path, *arguments: str) -> Finished:
@@ -278,7 +283,7 @@ def test_stopped_while_it_starts_it_leaves_nothing(tmp_path: Path) -> None:
 
 def test_passwords_of_roles_that_another_system_lives_by_are_left_alone(tmp_path: Path) -> None:
     """Roles belong to the whole server: where it was given, a second home is refused and the first goes on."""
-    server = Postgres(tmp_path / "server", log=tmp_path / "server.log", durable=False)
+    server = chosen().postgres(tmp_path / "server", log=tmp_path / "server.log", durable=False)
     try:
         server.start()
         given = database.Database(server.url(), server.url())

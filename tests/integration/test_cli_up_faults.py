@@ -20,6 +20,7 @@ from libs.stack.ports import free_port
 from libs.stack.process import Finished, run
 from libs.stack.program import ROOTS_HOME
 from tests.support.processes import is_gone
+from tests.support.versions import chosen
 from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ WITHOUT = "import sys; sys.modules[{name!r}] = None; from cli.__main__ import ma
 
 def environment(**told: str) -> dict[str, str]:
     basics = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # noqa: TID251 - to run at all
-    return basics | {"PYTHONPATH": str(ROOT), "RIGBEAT_AMQP_URL": NO_BROKER} | told
+    return basics | {"PYTHONPATH": str(ROOT), "RIGBEAT_AMQP_URL": NO_BROKER} | chosen().environment() | told
 
 
 def up(home: Path, *, program: tuple[str, ...] = ("-m", "cli"), env: Mapping[str, str] | None = None) -> Finished:
@@ -200,8 +201,8 @@ _START = """
 import sys
 from pathlib import Path
 from libs.stack.errors import StackError
-from libs.stack.{module} import {server}
-server = {server}(Path(sys.argv[1]), log=Path(sys.argv[2]))
+from tests.support.versions import versions_of
+server = versions_of(sys.argv[3:]).{server}(Path(sys.argv[1]), log=Path(sys.argv[2]))
 try:
     server.start()
 except (StackError, OSError) as error:
@@ -216,10 +217,10 @@ finally:
 def test_initdb_on_a_full_disk_says_so_and_leaves_nothing(megabytes: int, tmp_path: Path) -> None:
     """Where the disk fills up while it starts: initdb's own words."""
     ROOTS_HOME.mkdir(exist_ok=True)
-    program = _START.format(module="postgres", server="Postgres")
+    program = _START.format(server="postgres")
     ended = on_a_small_disk(
         [f"-o size={megabytes}m,mode=755 none {ROOTS_HOME}"],
-        *(sys.executable, "-c", program, tmp_path / "pg", tmp_path / "pg.log"),
+        *(sys.executable, "-c", program, tmp_path / "pg", tmp_path / "pg.log", *chosen().words()),
     )
     said = r"^said: .*(No space left on device|only \d+ MB are free there: free some space and start again\.$)"
     assert re.search(said, ended.output, re.MULTILINE), ended.output
@@ -229,12 +230,12 @@ def test_initdb_on_a_full_disk_says_so_and_leaves_nothing(megabytes: int, tmp_pa
 
 @pytest.mark.mounts
 def test_rabbitmq_on_a_full_disk_ends_and_says_where_to_look(tmp_path: Path) -> None:
-    program = _START.format(module="rabbitmq", server="RabbitMQ")
+    program = _START.format(server="rabbitmq")
     home = tmp_path / "disk"
     home.mkdir()
     ended = on_a_small_disk(
         [f"-o size=64k none {shlex.quote(str(home))}"],
-        *(sys.executable, "-c", program, home / "mq", tmp_path / "mq.log"),
+        *(sys.executable, "-c", program, home / "mq", tmp_path / "mq.log", *chosen().words()),
     )
     assert re.search(r"^said: (RabbitMQ ended while it started .*; see |.*No space left)", ended.output, re.MULTILINE)
     assert "Traceback" not in ended.output

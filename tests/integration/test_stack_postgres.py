@@ -19,6 +19,7 @@ from libs.stack.postgres import Postgres
 from libs.stack.process import start
 from libs.stack.program import ENVIRONMENT, ROOTS_HOME, unprivileged_user
 from tests.support.processes import is_gone, parent
+from tests.support.versions import chosen
 from tests.support.wait import until
 
 _GONE_SECONDS = 10.0
@@ -27,7 +28,7 @@ _GONE_SECONDS = 10.0
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Postgres]:
     """Not started yet."""
-    made = Postgres(tmp_path / "home", log=tmp_path / "postgres.log", durable=False)
+    made = chosen().postgres(tmp_path / "home", log=tmp_path / "postgres.log", durable=False)
     try:
         yield made
     finally:
@@ -66,7 +67,7 @@ def test_a_server_that_is_not_durable_says_so_and_a_durable_one_syncs(server: Po
     server.start()
     assert answer(server, "SHOW fsync") == [("off",)]
     server.stop()
-    durable = Postgres(server.directory, log=tmp_path / "durable.log")
+    durable = chosen().postgres(server.directory, log=tmp_path / "durable.log")
     try:
         durable.start()
         assert answer(durable, "SHOW fsync") == [("on",)]
@@ -93,13 +94,14 @@ def test_a_killed_parent_leaves_no_process_and_the_next_start_goes_on(server: Po
     text = """
 import sys
 from pathlib import Path
-from libs.stack.postgres import Postgres
-Postgres(Path(sys.argv[1]), log=Path(sys.argv[2]), port=int(sys.argv[3])).start()
+from tests.support.versions import versions_of
+versions_of(sys.argv[4:]).postgres(Path(sys.argv[1]), log=Path(sys.argv[2]), port=int(sys.argv[3])).start()
 """
     server.start()
     answer(server, "CREATE TABLE kept AS SELECT 42 AS it")
     server.stop()
-    with parent(text, server.directory, server.log, str(server.port), log=tmp_path / "parent.log") as starter:
+    told = (server.directory, server.log, str(server.port), *chosen().words())
+    with parent(text, *told, log=tmp_path / "parent.log") as starter:
         family = starter.family()
         assert "postgres" in {process.name() for process in family}
         with psycopg.connect(server.url(), autocommit=True) as client:  # an open session does not hold it up
@@ -114,10 +116,11 @@ def test_a_start_right_after_the_kill_waits_for_the_dying_server(server: Postgre
     text = """
 import sys
 from pathlib import Path
-from libs.stack.postgres import Postgres
-Postgres(Path(sys.argv[1]), log=Path(sys.argv[2])).start()
+from tests.support.versions import versions_of
+versions_of(sys.argv[3:]).postgres(Path(sys.argv[1]), log=Path(sys.argv[2])).start()
 """
-    with parent(text, server.directory, server.log, log=tmp_path / "parent.log") as starter:
+    told = (server.directory, server.log, *chosen().words())
+    with parent(text, *told, log=tmp_path / "parent.log") as starter:
         starter.kill()
         server.start()
     assert answer(server, "SELECT 1") == [(1,)]
@@ -150,7 +153,7 @@ def test_a_stale_lock_file_that_names_someone_elses_pid_is_no_obstacle(server: P
 
 def test_a_second_server_on_the_same_data_is_refused_with_the_pid_of_the_first(server: Postgres) -> None:
     server.start()
-    second = Postgres(server.directory, log=server.log, durable=False)
+    second = chosen().postgres(server.directory, log=server.log, durable=False)
     with pytest.raises(
         StackError, match=rf"pid {server.pid} still runs on .*kill -INT {server.pid}.*another directory"
     ):
@@ -172,11 +175,11 @@ def test_data_of_another_major_version_is_left_alone(server: Postgres) -> None:
 def test_a_taken_port_is_named_with_the_process_that_has_it(server: Postgres) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        chosen = Postgres(server.directory, port=port, log=server.log, durable=False)
+        other = chosen().postgres(server.directory, port=port, log=server.log, durable=False)
         with pytest.raises(
             StackError, match=rf"Port {port} for PostgreSQL is taken by .*pid {os.getpid()}.*another port"
         ):
-            chosen.start()
+            other.start()
 
 
 def test_a_killed_initdb_leaves_nothing_that_looks_done(server: Postgres) -> None:

@@ -19,21 +19,22 @@ import pytest
 from libs.stack.errors import StackError
 from libs.stack.rabbitmq import RabbitMQ
 from tests.support.processes import is_gone, parent
+from tests.support.versions import chosen
 from tests.support.wait import until
 
 _GONE_SECONDS = 10.0
 _PARENT = """
 import sys
 from pathlib import Path
-from libs.stack.rabbitmq import RabbitMQ
-RabbitMQ(Path(sys.argv[1]), log=Path(sys.argv[2]), port=int(sys.argv[3])).start()
+from tests.support.versions import versions_of
+versions_of(sys.argv[4:]).rabbitmq(Path(sys.argv[1]), log=Path(sys.argv[2]), port=int(sys.argv[3])).start()
 """
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RabbitMQ]:
     """Not started yet, and durable: it stops orderly."""
-    made = RabbitMQ(tmp_path / "home", log=tmp_path / "rabbitmq.log")
+    made = chosen().rabbitmq(tmp_path / "home", log=tmp_path / "rabbitmq.log")
     try:
         yield made
     finally:
@@ -108,7 +109,7 @@ def test_secrets_are_for_the_owner_alone(rabbitmq: RabbitMQ) -> None:
 
 
 def test_a_second_node_on_the_same_directory_is_refused_with_the_pid_of_the_first(rabbitmq: RabbitMQ) -> None:
-    second = RabbitMQ(rabbitmq.directory, log=rabbitmq.log)
+    second = chosen().rabbitmq(rabbitmq.directory, log=rabbitmq.log)
     with pytest.raises(StackError, match=rf"pid {rabbitmq.pid} still runs on .*kill {rabbitmq.pid}.*another directory"):
         second.start()
     second.stop()
@@ -127,7 +128,8 @@ def test_queues_and_messages_outlast_a_restart_and_a_killed_parent(server: Rabbi
     assert server.pid is None
     assert first.poll() == 0
 
-    with parent(_PARENT, server.directory, server.log, str(server.port), log=tmp_path / "parent.log") as starter:
+    told = (server.directory, server.log, str(server.port), *chosen().words())
+    with parent(_PARENT, *told, log=tmp_path / "parent.log") as starter:
         asyncio.run(put(url, "before the kill"))
         family = starter.family()
         assert {"beam.smp", "epmd"} <= {process.name() for process in family}
@@ -143,7 +145,7 @@ def test_queues_and_messages_outlast_a_restart_and_a_killed_parent(server: Rabbi
 def test_a_taken_port_is_named_with_the_process_that_has_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        server = RabbitMQ(tmp_path / "home", management_port=port, log=tmp_path / "rabbitmq.log")
+        server = chosen().rabbitmq(tmp_path / "home", management_port=port, log=tmp_path / "rabbitmq.log")
         with pytest.raises(
             StackError, match=rf"Port {port} for RabbitMQ's management .*pid {os.getpid()}.*another port"
         ):
@@ -152,7 +154,7 @@ def test_a_taken_port_is_named_with_the_process_that_has_it(tmp_path: Path) -> N
 
 
 def test_a_node_that_cannot_start_says_where_to_look_and_leaves_no_process(tmp_path: Path) -> None:
-    server = RabbitMQ(tmp_path / "home", log=tmp_path / "rabbitmq.log")
+    server = chosen().rabbitmq(tmp_path / "home", log=tmp_path / "rabbitmq.log")
     server.directory.mkdir()
     (server.directory / "mnesia").write_text("not a directory")
     before = set(psutil.Process().children())

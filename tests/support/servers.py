@@ -8,13 +8,14 @@ import pytest
 
 from libs.stack.postgres import Postgres
 from libs.stack.rabbitmq import RabbitMQ
+from tests.support.versions import chosen
 
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A running PostgreSQL without fsync; take a database of your own (fixture `ledger_database`)."""
     place = tmp_path_factory.mktemp("postgres")
-    server = Postgres(place / "home", log=place / "postgres.log", durable=False)
+    server = chosen().postgres(place / "home", log=place / "postgres.log", durable=False)
     try:
         server.start()
         yield server
@@ -26,7 +27,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
     """A running RabbitMQ; take a virtual host or names of your own."""
     place = tmp_path_factory.mktemp("rabbitmq")
-    server = RabbitMQ(place / "home", log=place / "rabbitmq.log", durable=False)
+    server = chosen().rabbitmq(place / "home", log=place / "rabbitmq.log", durable=False)
     try:
         server.start()
         yield server

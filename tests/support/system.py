@@ -26,6 +26,7 @@ import pytest
 from libs.ledger import channels
 from libs.stack.ports import free_port
 from libs.stack.process import Child, start
+from tests.support.versions import chosen
 from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
@@ -126,14 +127,18 @@ def _lives(pid: int) -> bool:
 def environment(home: Path, scripts: Path) -> dict[str, str]:
     """What `rigbeat up` is told: production but for its beats."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "USER") if name in os.environ}  # noqa: TID251
-    return inherited | {
-        "RIGBEAT_HEARTBEAT_SECONDS": "1",
-        "RIGBEAT_SWEEP_SECONDS": "1",
-        "RIGBEAT_SCRIPTS_DIR": str(scripts),
-        "RIGBEAT_DEPLOYMENTS_LOG": str(home / "deployments.log"),
-        "RIGBEAT_GRACE_SECONDS": "2",
-        "NO_COLOR": "1",
-    }
+    return (
+        inherited
+        | chosen().environment()
+        | {
+            "RIGBEAT_HEARTBEAT_SECONDS": "1",
+            "RIGBEAT_SWEEP_SECONDS": "1",
+            "RIGBEAT_SCRIPTS_DIR": str(scripts),
+            "RIGBEAT_DEPLOYMENTS_LOG": str(home / "deployments.log"),
+            "RIGBEAT_GRACE_SECONDS": "2",
+            "NO_COLOR": "1",
+        }
+    )
 
 
 def start_up(home: Path, scripts: Path, arguments: Sequence[str] = ("--no-demo",)) -> tuple[Child, str]:
