@@ -22,7 +22,8 @@ RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
 
 -- name: republish
 -- A broker may lose its data: what was sent, is still open and still in time is sent again while its host is online. The
--- message is the same to the byte, and a host that has it already does nothing.
+-- message is the same to the byte, and a host that has it already does nothing. Each time twice as late as the time before: a
+-- host whose queue is only long must not be sent ever more.
 UPDATE outbox SET published_at = NULL
 WHERE id IN (
     SELECT o.id
@@ -32,7 +33,8 @@ WHERE id IN (
     WHERE e.status = 'triggered' AND NOT e.held
       AND o.not_after > (SELECT ledger.now())
       -- A short window is not waited out.
-      AND o.published_at + least(make_interval(secs => $1), (o.not_after - o.published_at) / 2) < (SELECT ledger.now())
+      AND o.published_at + least(make_interval(secs => $1 * power(2, least(greatest(o.attempts, 1) - 1, 10))),
+                                 (o.not_after - o.published_at) / 2) < (SELECT ledger.now())
       AND h.last_seen_at > (SELECT ledger.now()) - make_interval(secs => $2)
     ORDER BY o.id LIMIT 500
     FOR UPDATE OF o SKIP LOCKED
@@ -41,7 +43,7 @@ RETURNING id;
 
 -- name: ask_again
 -- Commands that a host answers, and has not although it is online: the broker may have lost them with its data. The same
--- message again; to a host that knows it already it says nothing new.
+-- message again, each time twice as late; to a host that knows it already it says nothing new.
 UPDATE outbox SET published_at = NULL
 WHERE id IN (
     SELECT o.id
@@ -50,7 +52,8 @@ WHERE id IN (
     WHERE o.applied_at IS NULL
       AND o.type IN ('command.fence.v1', 'command.cancel.v1', 'command.void.v1', 'command.lock.v1', 'command.unlock.v1',
                      'command.resend.v1')
-      AND o.published_at + make_interval(secs => $1) < (SELECT ledger.now())
+      AND o.published_at + make_interval(secs => $1 * power(2, least(greatest(o.attempts, 1) - 1, 10)))
+          < (SELECT ledger.now())
       AND h.last_seen_at > (SELECT ledger.now()) - make_interval(secs => $2)
     ORDER BY o.id LIMIT 500
     FOR UPDATE OF o SKIP LOCKED

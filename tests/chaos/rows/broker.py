@@ -235,7 +235,7 @@ def backlog(scene: Scene) -> None:
             )
             until(
                 lambda: rabbit.look(scene.stage.rabbitmq, RESULTS_PERSIST)[0] >= 5000,
-                within=90,
+                within=180,
                 what="the backlog is there",
             )
             number = rabbit.look(scene.stage.rabbitmq, RESULTS_PERSIST)[0]
