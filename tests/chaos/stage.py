@@ -96,7 +96,7 @@ class Stage:
             self.database.superuser_url, options="-c search_path=ledger -c lock_timeout=20s", connect_timeout=5
         ) as connection:
             cursor = connection.execute(statement.encode(), parameters or None)
-            return cursor.fetchall() if cursor.description else []
+            return [] if cursor.description is None else cursor.fetchall()  # no column is a row, too
 
     def shift(self, seconds: float) -> None:
         """Let `ledger.now()` be so much further on, and wake who sleeps by the old time."""

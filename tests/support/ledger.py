@@ -45,7 +45,7 @@ class LedgerDatabase:
         """Run one statement as the owner (all teams) with `%s` parameters; the rows that it gives."""
         with psycopg.connect(self.owner_url, options="-c search_path=ledger,public") as connection:
             cursor = connection.execute(statement.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
+            return [] if cursor.description is None else cursor.fetchall()  # no column is a row, too
 
     def team(self, name: str) -> UUID:
         """A new team."""

@@ -63,7 +63,7 @@ class System:
         """Rows of one statement on the ledger, with all rights."""
         with psycopg.connect(self.superuser_url, options="-c search_path=ledger") as connection:
             cursor = connection.execute(statement.encode(), parameters or None)
-            return cursor.fetchall() if cursor.description else []
+            return [] if cursor.description is None else cursor.fetchall()  # no column is a row, too
 
     def shift(self, seconds: float) -> None:
         """Let `ledger.now()` be so much further ahead from now on, and wake who sleeps by the old time."""
