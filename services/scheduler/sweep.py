@@ -76,6 +76,11 @@ class Sweeper(Part):
                 await self._presume(connection, offline)
             again = await connection.fetch(STATEMENTS.republish, self._settings.republish_seconds, offline)
             asked = await connection.fetch(STATEMENTS.ask_again, self._settings.republish_seconds, offline)
+            async with connection.transaction():
+                unsaid = await connection.fetch(STATEMENTS.unsaid, self._settings.republish_seconds, offline)
+                await self._ask_again(connection, {record["host_name"]: record["team_id"] for record in unsaid})
+        if unsaid:
+            log.warning("Hosts say again what was lost on its way", hosts=[record["host_name"] for record in unsaid])
         if asked:
             metrics.REPUBLISHED_COMMANDS.inc(len(asked))
             log.warning("Commands are sent again: their hosts are online and did not answer", commands=len(asked))

@@ -100,6 +100,23 @@ WHERE eh.name = e.host_name AND e.id IN (
 RETURNING e.id, e.deployment_id, e.team_id, e.host_name,
           coalesce(eh.last_seen_at > ledger.now() - make_interval(secs => $1), false) AS online;
 
+-- name: unsaid
+-- Hosts that have finished what the ledger believes to be under way: their devices do something else. What they said of it
+-- was lost with the broker's data, or is on its way. They say it again, each at most once in ten times the pause ($1).
+SELECT DISTINCT h.name AS host_name, h.team_id
+FROM deployment_executions x
+JOIN hosts h ON h.name = x.host_name AND h.revoked_at IS NULL
+JOIN devices v ON v.host_name = x.host_name AND v.device_id = x.device_id
+WHERE x.status IN ('queued', 'running')
+  AND coalesce(x.started_at, x.queued_at, x.decided_at) + make_interval(secs => $1) < (SELECT ledger.now())
+  AND h.last_seen_at > (SELECT ledger.now()) - make_interval(secs => $2)
+  AND v.execution_id IS DISTINCT FROM x.id AND x.id <> ALL (coalesce(v.pending, '{}'))
+  AND NOT EXISTS (
+      SELECT FROM outbox o
+      WHERE o.host_name = h.name AND o.type = 'command.resend.v1'
+        AND (o.applied_at IS NULL OR o.created_at > (SELECT ledger.now()) - make_interval(secs => 10 * $1)))
+ORDER BY h.name LIMIT 100;
+
 -- name: ensure_partitions
 SELECT ledger.ensure_partitions(ledger.now());
 

@@ -8,7 +8,12 @@ from tests.faults.orders import set_clock
 from tests.support.wait import until, until_after
 
 
-@row("clock:hosts-apart", "the clocks of two hosts 120 s apart from the ledger's, in both directions", "I1 to I7")
+@row(
+    "clock:hosts-apart",
+    "the clocks of two hosts 120 s apart from the ledger's, in both directions",
+    "I1 to I7",
+    ends_dirty=True,
+)
 def hosts_apart(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.traffic()
@@ -21,7 +26,12 @@ def hosts_apart(scene: Scene) -> None:
     _runs(scene, "waits", "far")
 
 
-@row("clock:host-fast", "a host whose clock is 15 minutes fast: nothing is refused for its clock", "I1 to I7")
+@row(
+    "clock:host-fast",
+    "a host whose clock is 15 minutes fast: nothing is refused for its clock",
+    "I1 to I7",
+    ends_dirty=True,
+)
 def host_fast(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.traffic()
@@ -32,7 +42,12 @@ def host_fast(scene: Scene) -> None:
     _runs(scene, "waits")
 
 
-@row("clock:host-jumps", "a host's clock jumps an hour ahead and an hour back, with scripts running", "I1 to I7")
+@row(
+    "clock:host-jumps",
+    "a host's clock jumps an hour ahead and an hour back, with scripts running",
+    "I1 to I7",
+    ends_dirty=True,
+)
 def host_jumps(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.traffic()

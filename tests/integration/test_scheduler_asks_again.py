@@ -1,0 +1,73 @@
+"""What a broker lost with its data, and nobody would ever miss: commands without an answer, ends of runs."""
+
+from __future__ import annotations
+
+from tests.support.scheduling import Bench
+
+_FENCE = (
+    "INSERT INTO outbox (message_id, team_id, type, exchange, host_name, body, attempts, published_at, applied_at)"
+    " VALUES (gen_random_uuid(), %s, %s, 'rigbeat.commands', 'lab-1', '{}', %s, ledger.now() - %s::interval, NULL)"
+)
+
+
+async def test_a_command_that_an_online_host_did_not_answer_is_sent_again(bench: Bench) -> None:
+    bench.database.execute(_FENCE, (bench.team, "command.void.v1", 1, "59 seconds"))
+    await bench.sweeper().sweep()
+    assert bench.one("SELECT published_at IS NOT NULL FROM outbox"), "it may still be on its way"
+    bench.database.execute("UPDATE outbox SET published_at = ledger.now() - interval '61 seconds'")
+    bench.database.execute("UPDATE hosts SET last_seen_at = ledger.now() - interval '1 hour'")
+    await bench.sweeper().sweep()
+    assert bench.one("SELECT published_at IS NOT NULL FROM outbox"), "its host is offline: the broker keeps it"
+    bench.database.execute("UPDATE hosts SET last_seen_at = ledger.now()")
+    await bench.sweeper().sweep()
+    assert bench.one("SELECT published_at IS NULL FROM outbox")
+
+
+async def test_an_answered_command_and_one_without_answers_are_not_sent_again(bench: Bench) -> None:
+    bench.database.execute(_FENCE, (bench.team, "command.fence.v1", 1, "1 hour"))
+    bench.database.execute("UPDATE outbox SET applied_at = ledger.now()")
+    bench.database.execute(_FENCE, (bench.team, "command.clock.v1", 1, "1 hour"))
+    await bench.sweeper().sweep()
+    assert bench.one("SELECT count(*) FROM outbox WHERE published_at IS NULL") == 0
+
+
+async def test_each_time_it_is_twice_as_late(bench: Bench) -> None:
+    bench.database.execute(_FENCE, (bench.team, "command.fence.v1", 3, "239 seconds"))
+    await bench.sweeper().sweep()
+    assert bench.one("SELECT published_at IS NOT NULL FROM outbox"), "60 s, 120 s, 240 s"
+    bench.database.execute("UPDATE outbox SET published_at = ledger.now() - interval '241 seconds'")
+    await bench.sweeper().sweep()
+    assert bench.one("SELECT published_at IS NULL FROM outbox")
+
+
+async def test_a_host_whose_device_does_something_else_says_its_events_again(bench: Bench) -> None:
+    bench.deploy("d")
+    await bench.claimer().claim()
+    bench.database.execute("UPDATE deployment_executions SET status = 'running', started_at = ledger.now()")
+    bench.database.execute(
+        "UPDATE devices SET status = 'running', execution_id = (SELECT id FROM deployment_executions)"
+    )
+
+    async def asked() -> int:
+        await bench.sweeper().sweep()
+        return int(bench.one("SELECT count(*) FROM outbox WHERE type = 'command.resend.v1'"))
+
+    bench.database.execute("UPDATE deployment_executions SET started_at = ledger.now() - interval '2 minutes'")
+    assert await asked() == 0, "the device runs it"
+    bench.database.execute("UPDATE devices SET status = 'free', execution_id = NULL")
+    bench.database.execute("UPDATE deployment_executions SET started_at = ledger.now() - interval '50 seconds'")
+    assert await asked() == 0, "what was said of its end may be on its way"
+    bench.database.execute("UPDATE deployment_executions SET started_at = ledger.now() - interval '2 minutes'")
+    bench.database.execute("UPDATE hosts SET last_seen_at = ledger.now() - interval '1 hour'")
+    assert await asked() == 0, "nobody is there to be asked"
+    bench.database.execute("UPDATE hosts SET last_seen_at = ledger.now()")
+    assert await asked() == 1
+    assert await asked() == 1, "once in ten minutes"
+    bench.database.execute(
+        "UPDATE outbox SET applied_at = ledger.now(), published_at = ledger.now(),"
+        " created_at = ledger.now() - interval '11 minutes' WHERE type = 'command.resend.v1'"
+    )
+    assert await asked() == 2
+    bench.database.execute("UPDATE deployment_executions SET status = 'completed', completed_at = ledger.now()")
+    bench.database.execute("DELETE FROM outbox WHERE type = 'command.resend.v1'")
+    assert await asked() == 0
