@@ -7,7 +7,8 @@
     │   ├── QueueMissing        the queue is not declared (yet)
     │   └── Unconfirmed         the broker did not take a message that must not be lost
     ├── Refused             the broker answered no: wrong password, other arguments, in use by another
-    └── ConsumerCancelled   the broker ended a consumer (its queue was deleted): the process ends, to be restarted
+    ├── ConsumerCancelled   the broker ended a consumer (its queue was deleted): the process ends, to be restarted
+    └── ConsumerSilent      a consumer is given nothing although the broker is well: as above
 
 Everything else is a bug and crashes loudly.
 """
@@ -45,3 +46,9 @@ class Refused(ChassisError):  # noqa: N818  # the name is the verdict, as consum
 
 class ConsumerCancelled(ChassisError):  # noqa: N818  # the name is the verdict, as consumers read it
     """The broker sent `basic.cancel`. Nothing in the process mends that: it ends, and is started anew."""
+
+
+class ConsumerSilent(ChassisError):  # noqa: N818  # the name is the verdict, as consumers read it
+    """A consumer that is given nothing any more, on a connection that looks well. Connecting anew may leave in place
+    whatever it was, so the process ends, and is started anew.
+    """

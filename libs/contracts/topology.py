@@ -88,6 +88,22 @@ def log_key(host: str, execution_id: UUID) -> str:
     return f"{host}.{execution_id}"
 
 
+def echo_key(host: str) -> str:
+    """The routing key on `rigbeat.logs` that leads a runner's echoes back to its presence queue, and nowhere else.
+
+    Never to the queues of triggers and commands: whoever may write live output could write orders then.
+    """
+    return f"{host}.echo"
+
+
+def central_echo_key(queue: str) -> str:
+    """The routing key on `rigbeat.logs` of the echoes of all consumers of a central queue.
+
+    Its words are more than two, so that it is no host's.
+    """
+    return f"echo.{queue}"
+
+
 def _quorum(delivery_limit: int, *, single_active: bool = True) -> dict[str, str | int | bool]:
     arguments: dict[str, str | int | bool] = {
         "x-queue-type": "quorum",
@@ -150,5 +166,9 @@ def of_host(host: str) -> Topology:
             Queue(commands, _dead_lettered(_quorum(HOST_DELIVERY_LIMIT), commands)),
             Queue(presence_queue(host), {"x-queue-type": "classic"}),
         ),
-        bindings=(Binding(triggers, TRIGGERS, host), Binding(commands, COMMANDS, host)),
+        bindings=(
+            Binding(triggers, TRIGGERS, host),
+            Binding(commands, COMMANDS, host),
+            Binding(presence_queue(host), LOGS, echo_key(host)),
+        ),
     )

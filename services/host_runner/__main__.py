@@ -114,7 +114,7 @@ class Program:
         outbound.offer(scripts.list_scripts(settings.scripts_dir))
         url = settings.amqp_url.get_secret_value()
         live = LiveOutput(runner, settings.runs_dir, process.OUTPUT, new_id=uuid4)
-        self.session = Session(url, runner, Intake(runner), outbound, live)
+        self.session = Session(url, runner, Intake(runner), outbound, live, watchdog_seconds=settings.watchdog_seconds)
         api_url, token = str(settings.api_url), settings.token.get_secret_value()
         parts: list[Part] = [
             Executions(runner, bench),

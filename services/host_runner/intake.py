@@ -2,12 +2,15 @@
 
 Triggers are consumed on a connection only once no command waits: a fence that was sent before a trigger must be known
 before it. A new journal waits for its first sync besides.
+
+Both are consumed on the channel of the runner's presence, so that an echo that comes back there speaks for all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
 
@@ -15,6 +18,7 @@ from libs.chassis.amqp.dead import DeadLetters
 from libs.chassis.amqp.declare import depth
 from libs.chassis.amqp.message import Incoming
 from libs.chassis.amqp.subscription import Subscription
+from libs.chassis.amqp.watchdog import Watchdog
 from libs.chassis.logs import get_logger
 from libs.contracts import (
     Cancel,
@@ -41,6 +45,15 @@ LOOK_AGAIN_SECONDS = 0.05
 log = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the intake needs of a session: the consumer whose channel it shares, who watches it, where nonsense goes."""
+
+    presence: Subscription
+    watchdog: Watchdog
+    dead: DeadLetters
+
+
 class Intake:
     """Consumes both queues of the host."""
 
@@ -50,31 +63,33 @@ class Intake:
         self._commands_taken = 0
         self._has_command_in_hand = False
 
-    async def commands(self, connection: AbstractConnection, dead: DeadLetters, stopping: asyncio.Event) -> None:
+    async def commands(self, connection: AbstractConnection, at: Desk, stopping: asyncio.Event) -> None:
         """Consume commands until `stopping`; the one in hand is finished."""
         queue = commands_queue(self._host)
-        subscription = await Subscription.open(connection, queue, prefetch=1, stopping=stopping)
+        subscription = await Subscription.open(connection, queue, prefetch=1, stopping=stopping, beside=at.presence)
         try:
-            while (delivery := await subscription.next()) is not None:
-                self._has_command_in_hand = True
-                await self._take(subscription, delivery, queue, dead, self._told)
-                self._commands_taken += 1
-                self._has_command_in_hand = False
+            with at.watchdog.watching(subscription):
+                while (delivery := await subscription.next()) is not None:
+                    self._has_command_in_hand = True
+                    await self._take(subscription, delivery, queue, at.dead, self._told)
+                    self._commands_taken += 1
+                    self._has_command_in_hand = False
         finally:
             self._has_command_in_hand = False
             await subscription.close()
 
-    async def triggers(self, connection: AbstractConnection, dead: DeadLetters, stopping: asyncio.Event) -> None:
+    async def triggers(self, connection: AbstractConnection, at: Desk, stopping: asyncio.Event) -> None:
         """Consume triggers, once no command is left, until `stopping`; the one in hand is finished."""
         await self._until_told_all(connection, stopping)
         if stopping.is_set():
             return
         queue = triggers_queue(self._host)
-        subscription = await Subscription.open(connection, queue, prefetch=1, stopping=stopping)
+        subscription = await Subscription.open(connection, queue, prefetch=1, stopping=stopping, beside=at.presence)
         try:
             log.info("Admitting triggers", host=self._host)
-            while (delivery := await subscription.next()) is not None:
-                await self._take(subscription, delivery, queue, dead, self._requested)
+            with at.watchdog.watching(subscription):
+                while (delivery := await subscription.next()) is not None:
+                    await self._take(subscription, delivery, queue, at.dead, self._requested)
         finally:
             await subscription.close()
 

@@ -1,7 +1,8 @@
 """The runner's one connection to the broker: presence first, then commands, then triggers, beside them what it says.
 
 One connection for all of it, so that they end together: who may no longer consume does not look alive either. It is
-opened anew for ever; what was not acknowledged comes again, what was not confirmed is sent again.
+opened anew for ever; what was not acknowledged comes again, what was not confirmed is sent again. Only when the
+connection looks well and the broker gives its consumers nothing any more, the process ends (`ConsumerSilent`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from libs.chassis.amqp.connection import forever
 from libs.chassis.amqp.dead import DeadLetters
 from libs.chassis.amqp.publisher import Publisher
 from libs.chassis.amqp.subscription import Subscription
+from libs.chassis.amqp.watchdog import EchoPath, Watchdog, watched
 from libs.chassis.errors import Refused
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
-from libs.contracts.topology import DEAD, presence_queue
+from libs.contracts.topology import DEAD, LOGS, echo_key, presence_queue
 from services.host_runner.concurrency import pause, together
-from services.host_runner.intake import Intake
+from services.host_runner.intake import Desk, Intake
+from services.host_runner.journal import APP_ID
 from services.host_runner.live_output import LiveOutput
 from services.host_runner.outbound import Outbound
 from services.host_runner.runner import Runner
@@ -42,13 +45,23 @@ class Session(Part):
 
     name = "broker"
 
-    def __init__(self, url: str, runner: Runner, intake: Intake, outbound: Outbound, live: LiveOutput) -> None:
+    def __init__(
+        self,
+        url: str,
+        runner: Runner,
+        intake: Intake,
+        outbound: Outbound,
+        live: LiveOutput,
+        *,
+        watchdog_seconds: float,
+    ) -> None:
         super().__init__()
         self._url = url
         self._runner = runner
         self._intake = intake
         self._outbound = outbound
         self._live = live
+        self._watchdog_seconds = watchdog_seconds
         self._patience = FIRST_PATIENCE_SECONDS
         self.refused: str | None = None
         self.ready = False
@@ -72,12 +85,16 @@ class Session(Part):
         publisher = Publisher(connection)
         # On a channel of their own: events that nobody confirms must not make the host look dead.
         pulse = Publisher(connection)
-        dead = DeadLetters(publisher, DEAD, clock=self._runner.now)
+        desk = Desk(
+            presence,
+            Watchdog(connection, pulse, self._echo_path(), limit_seconds=self._watchdog_seconds),
+            DeadLetters(publisher, DEAD, clock=self._runner.now),
+        )
         quiet = asyncio.Event()
         self.ready = True
         try:
             await together(
-                self._consume(connection, presence, dead, quiet),
+                self._consume(connection, desk, quiet),
                 self._outbound.hellos(publisher, self.stopping),
                 self._outbound.heartbeats(pulse, self.stopping),
                 self._outbound.events(publisher, quiet),
@@ -88,17 +105,19 @@ class Session(Part):
             await pulse.close()
             await publisher.close()
 
-    async def _consume(
-        self, connection: AbstractConnection, presence: Subscription, dead: DeadLetters, quiet: asyncio.Event
-    ) -> None:
+    async def _consume(self, connection: AbstractConnection, desk: Desk, quiet: asyncio.Event) -> None:
         try:
-            await together(
-                presence.wait_ended(),
-                self._intake.commands(connection, dead, self.stopping),
-                self._intake.triggers(connection, dead, self.stopping),
-            )
+            with desk.watchdog.watching(desk.presence):
+                await watched(
+                    together(
+                        self._hear_echoes(desk),
+                        self._intake.commands(connection, desk, self.stopping),
+                        self._intake.triggers(connection, desk, self.stopping),
+                    ),
+                    desk.watchdog.run(self.stopping),
+                )
         finally:
-            await presence.close()
+            await desk.presence.close()
         # Nothing is decided for the centre any more: what is said from now on is the last of it.
         quiet.set()
         self._runner.has_news.set()
@@ -118,3 +137,13 @@ class Session(Part):
                     ) from error
             await pause(ASK_AGAIN_SECONDS, self.stopping)
         return None
+
+    async def _hear_echoes(self, desk: Desk) -> None:
+        """All that comes to the presence: what it is, the watchdog finds."""
+        while (delivery := await desk.presence.next()) is not None:
+            desk.watchdog.hear(delivery)
+            await desk.presence.ack(delivery.delivery_tag)
+
+    def _echo_path(self) -> EchoPath:
+        identity = self._runner.identity
+        return EchoPath(LOGS, echo_key(identity.host), APP_ID, str(identity.runner_id), clock=self._runner.now)

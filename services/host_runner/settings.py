@@ -43,6 +43,10 @@ class Settings(ServiceSettings):
     heartbeat_seconds: Annotated[float, Field(gt=0, le=25, description="pause between two heartbeats, in seconds")] = (
         10.0
     )
+    watchdog_seconds: Annotated[
+        float,
+        Field(ge=1, description="a consumer that the broker gives nothing for so long, though it should, is ended"),
+    ] = 60.0
     http_port: Annotated[
         int, Field(ge=0, le=65535, description="port of /livez, /readyz, /metrics; 0 takes a free one")
     ] = 8080

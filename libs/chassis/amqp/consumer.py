@@ -23,6 +23,7 @@ from libs.chassis import metrics
 from libs.chassis.amqp.dead import DeadLetters
 from libs.chassis.amqp.message import Incoming
 from libs.chassis.amqp.subscription import Subscription
+from libs.chassis.amqp.watchdog import watched
 from libs.chassis.backoff import delays
 from libs.chassis.errors import Poison, Transient
 from libs.chassis.logs import get_logger
@@ -92,19 +93,25 @@ async def consume_batches(
     transient: Errors = (),
     stopping: asyncio.Event,
     patience_seconds: float = PATIENCE_SECONDS,
+    watch: Callable[[Subscription], Awaitable[None]] | None = None,
 ) -> None:
     """Hand over deliveries in batches, in order, and acknowledge each batch at once when the handler has returned.
 
     A batch is never empty; it waits `max_wait_seconds` for more after its first. What in it is poison is the
-    handler's to find and to bury. Raises as `consume_each` does.
+    handler's to find and to bury. Raises as `consume_each` does. `watch` is run beside it, for as long as it takes;
+    what it raises ends the consuming.
     """
     subscription = await Subscription.open(connection, queue, prefetch=prefetch, stopping=stopping)
-    try:
+
+    async def consume() -> None:
         while batch := await subscription.take(min(max_batch, prefetch), max_wait_seconds):
             if await _patiently(subscription, handler, batch, transient, patience_seconds) is Verdict.RETRY:
                 return
             await subscription.ack(batch[-1].delivery_tag, multiple=True)
             _CONSUMED.labels(queue, Verdict.ACK.value).inc(len(batch))
+
+    try:
+        await (consume() if watch is None else watched(consume(), watch(subscription)))
     finally:
         await subscription.close()
 

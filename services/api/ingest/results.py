@@ -31,7 +31,7 @@ from services.api.ingest.deployments import settle
 from services.api.ingest.executions import Changes
 from services.api.ingest.fold import fold
 from services.api.ingest.reading import read_event
-from services.api.ingest.session import QueueConsumer
+from services.api.ingest.session import QueueConsumer, Watch
 from services.api.ingest.statements import STATEMENTS
 
 log = get_logger(__name__)
@@ -66,8 +66,8 @@ class Results(QueueConsumer):
     max_batch = 500
     prefetch = 2 * max_batch  # the next batch arrives while this one is folded
 
-    def __init__(self, pool: Pool, url: str) -> None:
-        super().__init__(pool, url)
+    def __init__(self, pool: Pool, url: str, watch: Watch | None = None) -> None:
+        super().__init__(pool, url, watch)
         self._publisher: Publisher | None = None
 
     async def opened(self, connection: AbstractConnection) -> None:

@@ -16,3 +16,6 @@ class Settings(ServiceSettings):
         default=None, ge=0, le=65535, description="port of /livez, /readyz, /metrics; not set: none"
     )
     http_host: str = "127.0.0.1"
+    watchdog_seconds: float = Field(
+        default=60, ge=1, description="a consumer that the broker gives nothing for so long, though it should, is ended"
+    )

@@ -1,0 +1,120 @@
+"""Whether a consumer has gone silent, decided from what was seen of it at moments a few seconds apart. Pure.
+
+Three signs, because each misses what another finds:
+
+    echo      what we sent over the broker, and the broker confirmed, does not come back on the consumer's channel:
+              the channel delivers nothing. (An empty queue looks the same without it.)
+    count     the broker knows no consumer of the queue, while we believe to be one. (The echo's own consumer may be
+              well meanwhile, and an empty queue hides it.)
+    backlog   messages wait in the queue, we have none in hand, and none is given to us: the broker has stopped feeding
+              us. (Count and echo are well meanwhile.)
+
+A sign is a silence when it was there at every look for so many seconds. Time between two looks counts for at most
+`MOST_BETWEEN` looks: a process that did not get to run has heard nothing, and that says nothing about the broker.
+What is not known (the broker does not answer, or takes nothing) is never a sign.
+
+With several consumers of one queue, where one may be active and the others wait (single active consumer), a backlog
+says little about any of them: it may be a busy one's, that gets to it later. So whoever has work in hand, or had since
+its last echo, says so in its echo, and the others hear it. Only when nobody says so, and nothing leaves the queue, are
+they silent: first whoever was given something before, since it is the active one; after twice the time all others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+LOOKS = 4
+"""So many in the time after which a sign is a silence."""
+MOST_BETWEEN = 1.5
+"""Of the pause between two looks: more is not counted."""
+OTHERS_FIRST = 2
+"""A consumer that was never given anything waits so many times as long for another one to end."""
+
+
+class Sign(StrEnum):
+    """What a silence was known by."""
+
+    ECHO = "echo"
+    COUNT = "count"
+    BACKLOG = "backlog"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of one consumer. Numbers of messages count from its beginning, `at` is monotonic, in seconds."""
+
+    at: float
+    echoes_confirmed: int = 0
+    """Of those that we sent."""
+    echoes_back: int = 0
+    """Of those that we sent, on the consumer's channel."""
+    others_at_work: int = 0
+    """Echoes of others, on the consumer's channel, that say that they have work in hand."""
+    channel_deliveries: int = 0
+    """Everything that came on the consumer's channel."""
+    deliveries: int = 0
+    """What came from the queue."""
+    in_hand: int = 0
+    """What came from the queue and is not settled."""
+    ready: int | None = None
+    """What waits in the queue; None: the broker did not answer."""
+    consumers: int | None = None
+    """How many the broker knows of; None: it did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """For how many seconds each sign has been there, up to the last look."""
+
+    last: Look
+    confirmed_when_heard: int = 0
+    unheard: float = 0.0
+    uncounted: float = 0.0
+    unfed: float = 0.0
+
+
+def begin(first: Look) -> Signs:
+    """A consumer that has just begun."""
+    return Signs(first, confirmed_when_heard=first.echoes_confirmed)
+
+
+def pause_between(limit: float) -> float:
+    """Seconds between two looks, when a sign is a silence after `limit` seconds."""
+    return limit / LOOKS
+
+
+def judge(signs: Signs, seen: Look, limit: float) -> tuple[Signs, Sign | None]:
+    """What is known after another look, and what the consumer is silent by, if it is."""
+    last = signs.last
+    passed = min(max(seen.at - last.at, 0.0), pause_between(limit) * MOST_BETWEEN)
+    heard = seen.channel_deliveries != last.channel_deliveries
+    confirmed_when_heard = seen.echoes_confirmed if heard else signs.confirmed_when_heard
+    waits_for_echo = seen.echoes_confirmed > confirmed_when_heard
+    after = Signs(
+        seen,
+        confirmed_when_heard,
+        unheard=signs.unheard + passed if waits_for_echo else 0.0,
+        uncounted=signs.uncounted + passed if seen.consumers == 0 else 0.0,
+        unfed=signs.unfed + passed if _is_unfed(last, seen) else 0.0,
+    )
+    if after.unheard >= limit:
+        return after, Sign.ECHO
+    if after.uncounted >= limit:
+        return after, Sign.COUNT
+    may_be_another = (seen.consumers or 0) > 1 and seen.deliveries == 0
+    if after.unfed >= (limit * OTHERS_FIRST if may_be_another else limit):
+        return after, Sign.BACKLOG
+    return after, None
+
+
+def _is_unfed(last: Look, seen: Look) -> bool:
+    if not last.ready or not seen.ready or seen.consumers is None:
+        return False
+    if seen.in_hand or seen.deliveries != last.deliveries:
+        return False
+    if seen.consumers <= 1:
+        return True
+    # Others are there. What we know of them we know by echoes: without our own, nothing.
+    is_told = seen.echoes_back != last.echoes_back
+    return is_told and seen.others_at_work == last.others_at_work and seen.ready >= last.ready
