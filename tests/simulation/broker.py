@@ -127,7 +127,7 @@ class Broker:
 
     def __init__(self, room: Room, lost: Callable[[Letter], None]) -> None:
         self._room = room
-        self._lost = lost
+        self.lost = lost
         self.queues: dict[str, Queue] = {}
         self._undeclared_until = room.now
         self._on_their_way: Counter[UUID] = Counter()
@@ -220,7 +220,7 @@ class Broker:
         self._undeclared_until = self._room.now + timedelta(seconds=without_queues_for)
         for queue in self.queues.values():
             for letter in (*queue.unacked, *queue.ready):
-                self._lost(letter)
+                self.lost(letter)
             queue.unacked = []
             queue.ready.clear()
 

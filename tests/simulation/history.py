@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
+
+SHORTLY = timedelta(seconds=60)
 
 
 class History:
@@ -26,13 +28,17 @@ class History:
         self.lines.append((at, f"FAULT {kind}", None, detail))
 
     def story(self, about: UUID, most: int = 40) -> list[str]:
-        """The last lines about an execution or a deployment, in words, with the faults between them."""
-        mine = [number for number, line in enumerate(self.lines) if line[2] == about]
-        if not mine:
-            return []
-        first = mine[-most:][0]
-        told = [line for line in self.lines[first:] if line[2] == about or (line[2] is None and line[1][:5] == "FAULT")]
-        return [f"{at:%Y-%m-%d %H:%M:%S.%f} {what} {detail}".rstrip() for at, what, _, detail in told[-3 * most :]]
+        """The last lines about an execution or a deployment, in words, with the faults shortly before each."""
+        told: dict[int, None] = {}
+        for number in [number for number, line in enumerate(self.lines) if line[2] == about][-most:]:
+            at = self.lines[number][0]
+            for earlier in range(max(number - 12, 0), number):
+                when, what, _, _ = self.lines[earlier]
+                if what.startswith("FAULT") and at - when <= SHORTLY:
+                    told[earlier] = None
+            told[number] = None
+        lines = (self.lines[number] for number in sorted(told))
+        return [f"{at:%Y-%m-%d %H:%M:%S.%f} {what} {detail}".rstrip() for at, what, _, detail in lines]
 
     def digest(self) -> str:
         """Of every line."""

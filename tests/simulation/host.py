@@ -162,7 +162,7 @@ class Machine:
         self.reboot(back_after)
         answers = (event for _, event in self.journal.events_to_send(MOST_UNSENT))
         answered = {event.command_id for event in answers if isinstance(event, CommandApplied)}
-        self.checks.disk_lost(self.name, self.journal.decided(), answered)
+        self.checks.disk_lost(self.name, self.journal.remembered(), answered)
         self.scripts.forget()
         self.journal = MemoryJournal(self.room.new_id())
 

@@ -256,7 +256,6 @@ class Ingest:
                     deployment_id=row.deployment_id,
                 )
             )
-        ledger.ring(None)
 
     def asked_for_the_time(self, host: str, host_sent_at: datetime) -> None:
         """presence.py: take_in: the answer to a heartbeat that asks for the time."""

@@ -113,6 +113,6 @@ class MemoryJournal(Journal):
                 del self._confirmed_at[number]
         return self._forgotten
 
-    def decided(self) -> set[UUID]:
-        """Every id that it knows."""
-        return set(self._runs)
+    def remembered(self) -> set[UUID]:
+        """Every execution that it decided, or promised never to start."""
+        return set(self._runs) | set(self._tombstones)

@@ -323,7 +323,8 @@ class Ledger:
             self.checks.counted(identity, tallied.execution_count, row.max_executions)
             if tallied.completes:
                 self._complete(deployment, row, more)
-        self.ring(None)
+        if self.holding:  # deployments.sql: any_held, and its notify
+            self.ring(None)
 
     def _complete(self, deployment: Deployment, before: DeploymentRow, newly_counted: int) -> None:
         """deployments.py: _complete and _decide_due; deployments.sql: complete_deployments."""

@@ -51,9 +51,10 @@ class Run:
         yield "faults: " + _counts(history.faults)
         yield "messages: " + _counts(history.traffic)
         checks = self.world.checks
+        started, again = sum(checks.started.values()), sum(checks.ran_again.values())
         yield (
-            f"scripts: {sum(checks.started.values())} started, {sum(checks.ran_again.values())} of them again after "
-            f"host disks were lost (with {len(checks.forgotten)} executions in its journal)"
+            f"scripts: {started} started, {again} of them again after their host's disk was lost, with "
+            f"{len(checks.forgotten)} executions or answers that nobody else knew"
         )
 
     def complaint(self) -> str:
@@ -61,7 +62,7 @@ class Run:
         assert self.broken is not None
         story = self.world.story(self.broken.about) if self.broken.about is not None else []
         replay = f"python -m tests.simulation --seed {self.seed} --fires {self.fires}"
-        return "\n".join((str(self.broken), *story[-60:], f"Replay it: {replay}"))
+        return "\n".join((str(self.broken), *story, f"Replay it: {replay}"))
 
 
 def run(seed: int, fires: int, trouble: Trouble | None = None) -> Run:

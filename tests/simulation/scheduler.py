@@ -1,4 +1,4 @@
-"""Schedulers: several, all active. They claim, fire, release, drain and sweep, and die between any two steps."""
+"""Schedulers, all active: they claim, fire, release, drain the outbox and sweep, and die between any two steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.simulation.broker import DEAD, Broker, Letter, Receipt
 from tests.simulation.ledger import EPOCH, Changes, Execution, Ledger, Parcel
 from tests.simulation.room import Room
 
-SWEEP_SECONDS = 15.0
+SWEEP_SECONDS = 30.0
 REPUBLISH = timedelta(seconds=60)
 OFFLINE = timedelta(seconds=30)
 MARGIN_SECONDS = 300.0
@@ -195,6 +195,8 @@ class Schedulers:
             for parcel in returned:
                 why = "returned" if parcel.attempts else "undeliverable"
                 self._broker.queues[DEAD].put(Letter(parcel.message, death=(why, "")))
+                if not isinstance(parcel.message, Trigger):
+                    self._broker.lost(Letter(parcel.message))  # nobody sends it again
             sent += returned
         self._ledger.mark_published(sent)
         out = set(map(id, sent))
@@ -216,6 +218,7 @@ class Schedulers:
         self._room.agenda.after(SWEEP_SECONDS, self._sweep_loop)
         if self.alive:
             self._sweep()
+            self.release()
         for host, waiting in self._ledger.unpublished.items():
             if waiting:
                 self.ring(host)
@@ -286,8 +289,6 @@ class Schedulers:
                     asked[row.host_name] = None
         for host in asked:
             ledger.enclose(Resend(command_id=manual_id(now, self._room.entropy()), host=host))
-        if asked:
-            ledger.ring(None)
 
     def _republish(self) -> None:
         """sweep.sql: republish."""

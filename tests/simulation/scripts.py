@@ -127,8 +127,10 @@ class Scripts:
 
     def kill_shim(self, execution: UUID, boot: int | None = None) -> None:
         """Its tree may live on, until the runner finds it."""
+        if boot is not None and boot != self._boot:
+            return
         shim = self._shims[execution]
-        if (boot is not None and boot != self._boot) or not shim.is_tree_alive or shim.is_dead:
+        if not shim.is_tree_alive or shim.is_dead:
             return
         self._machine.room.fault("shim killed", self._machine.name)
         shim.is_dead = True

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from libs.contracts import CommandResult, ExecutionStatus
+from libs.contracts import CommandResult, ExecutionStatus, may_follow
 from libs.contracts.commands import Void
 from services.api.core import projection
 from services.host_runner.core import decide as core
@@ -101,7 +101,6 @@ def a_fact_moves_a_row_wherever_it_stands(patch: Patch) -> None:
 
 
 def presumed_endings_are_final(patch: Patch) -> None:
-    may_follow: Callable[..., bool] = vars(projection)["may_follow"]
 
     def never_back(current: ExecutionStatus, following: ExecutionStatus, *, presumed: bool) -> bool:
         return may_follow(current, following, presumed=False)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
-from libs.contracts import OPEN, Command, CommandApplied, DeploymentStatus, ExecutionFact, Kind, Void
+from libs.contracts import OPEN, Command, CommandApplied, DeploymentStatus, ExecutionFact, ExecutionStatus, Kind, Void
 from libs.invariants.fires import History, Period, Rows, broken_of_all
 from tests.simulation.checks import BrokenError
 from tests.simulation.ledger import Deployment, Execution
@@ -85,9 +85,9 @@ class Verdict:
         for sentence in (*misfits.missing, *misfits.extra, *misfits.misnamed):
             yield self._checks.broken("I1", sentence)
         for execution in self._ledger.executions.values():
-            ended = execution.row
-            if ended.status not in OPEN and ended.status != "completed" and ended.outcome.reason is None:
-                yield self._checks.broken("I1", f"{ended.id} is {ended.status} without a reason", ended.id)
+            one = execution.row
+            if one.status not in {*OPEN, ExecutionStatus.COMPLETED} and one.outcome.reason is None:
+                yield self._checks.broken("I1", f"{one.id} is {one.status} without a reason", one.id)
 
     def _the_ledger_says_what_hosts_said(self) -> Iterator[BrokenError]:
         for identity, execution in self._ledger.executions.items():
@@ -114,7 +114,7 @@ class Verdict:
         if row.max_executions is None:
             return
         is_lowered = row.id in self._checks.limits_lowered
-        tried = len(self._checks.attempts[row.id] - self._checks.forgotten)
+        tried = sum(map(self._was_tried, self._checks.attempts[row.id] - self._checks.forgotten))
         if not is_lowered and tried > row.max_executions:
             yield broken("I5", f"{row.name} was tried {tried} times, its limit is {row.max_executions}", row.id)
         if row.status is DeploymentStatus.COMPLETED and counted < row.max_executions:
@@ -125,6 +125,11 @@ class Verdict:
             # Only a host that lost its memory, or a broker that lost the word, may leave a place taken for ever.
             if identity not in self._checks.forgotten and identity not in self.unknowable:
                 yield broken("I5", f"{identity} keeps a place in the limit of {row.name}", identity)
+
+    def _was_tried(self, identity: UUID) -> bool:
+        """Whether its script started, or could not be started; one that was cancelled before does not count."""
+        word = self._checks.words.get(identity)
+        return self._checks.started[identity] > 0 or (word is not None and word[0] is ExecutionStatus.FAILED)
 
     def _hosts_know_what_is_wanted(self) -> Iterator[BrokenError]:
         for deployment in self._ledger.deployments.values():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from libs.contracts import OPEN
 from libs.contracts.topology import commands_queue, triggers_queue
 from tests.simulation.broker import DEAD, RESULTS, Broker, Letter
 from tests.simulation.checks import Checks
@@ -59,10 +60,9 @@ class World:
         self.machines[name] = Machine(self.room, self.checks, self.broker, self.ingest, name, devices, parallel)
 
     def is_unsettled(self, identity: UUID) -> bool:
-        """Whether the ledger lacks the host's last word about it, or a trigger of it may still come."""
-        execution = self.ledger.executions[identity]
-        row = execution.row
-        if row.presumed or self.checks.words.get(identity) != (row.status, row.outcome.reason):
+        """Whether the ledger does not know for good what became of it, or a trigger of it may still come."""
+        row, word = self.ledger.executions[identity].row, self.checks.words.get(identity)
+        if row.presumed or row.status in OPEN or (word is not None and word != (row.status, row.outcome.reason)):
             return True
         parcel = self.ledger.outbox.get(identity)
         is_unsent = parcel is not None and parcel.published_at is None
