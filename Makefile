@@ -13,10 +13,10 @@ OR_SAY := || { echo "The Python packages could not be installed, see above: chec
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cron chaos mutants bench check fmt clean
+.PHONY: help setup run test test-cron versions test-versions chaos mutants bench check fmt clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: .venv/.dev ## Make .venv with everything for work on Rigbeat (PYTHON=python3.12 chooses another Python)
 
@@ -28,6 +28,12 @@ test: .venv/.dev ## Run the tests: make test TESTS=tests/unit ARGS="-k cron"
 
 test-cron: .venv/.dev ## Hold cron against its oracles for minutes: make test-cron ARGS="--seed 7 --cron-expressions 20000"
 	$(BIN)/python -m pytest tests/contract/test_schedule_oracle.py -s --timeout=3600 --cron-expressions 5000 $(ARGS)
+
+versions: .venv/.dev ## Prepare RabbitMQ 4 (Debian 13's) and PostgreSQL 15 (Debian 12's) for tests, once; needs root and debootstrap
+	@$(BIN)/python -m tests.support.debian
+
+test-versions: versions ## Run the integration tests on these: make test-versions TESTS=tests/integration/test_scheduler.py
+	@$(BIN)/python -m pytest --rabbitmq 4 --postgres 15 $(or $(TESTS),tests/integration) $(ARGS)
 
 chaos: .venv/.dev ## The fault suite: make chaos SEED=7, one row: make chaos ROW=broker:wiped SEED=7, the rows: make chaos ARGS=--list
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(foreach row,$(ROW),--row '$(row)') $(ARGS)
