@@ -58,6 +58,7 @@ class Links:
             self.do(link.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
 
 class Link:
