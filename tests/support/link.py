@@ -56,9 +56,18 @@ class Links:
         """All of them, and the thread."""
         for link in self._links:
             self.do(link.close())
+        self.do(_end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+
+async def _end_all() -> None:
+    """Cancel whatever this loop still does, and wait for it."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class Link:
