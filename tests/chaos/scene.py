@@ -242,8 +242,8 @@ class Scene:
         return Counter({(status, reason): number for status, reason, number in rows})
 
 
-def watched() -> Watcher:
-    """A watcher that looks already."""
-    watcher = Watcher()
+def watched(stage: Stage) -> Watcher:
+    """A watcher of the stage's scripts that looks already."""
+    watcher = Watcher(stage.folder)
     watcher.start()
     return watcher

@@ -44,7 +44,7 @@ def run_row(stage: Stage, row: Row, seed: int) -> Result:
     """Do what the row does, let all come to rest, check."""
     scene = Scene(stage, row.name, random.Random(f"{seed} {row.name}"))
     began = time.monotonic()
-    watcher = watched()
+    watcher = watched(stage)
     found: list[str] = []
     try:
         row.act(scene)

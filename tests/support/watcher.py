@@ -32,9 +32,13 @@ class Script:
 
 
 class Watcher:
-    """Looks until it is stopped; `seen` are sentences about what must never be."""
+    """Looks until it is stopped; `seen` are sentences about what must never be.
 
-    def __init__(self) -> None:
+    Only scripts whose files are below `folder` count: other systems of this machine may have hosts of the same names.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.seen: dict[str, None] = {}
         self.looks = 0
         self._known: dict[tuple[int, str], Script | None] = {}
@@ -72,7 +76,7 @@ class Watcher:
                 continue
             key = (pid, stat[0])
             # Between fork and exec a process has its shim's command; so who is no script yet is looked at again.
-            script = self._known.get(key) or _script(pid, stat[0])
+            script = self._known.get(key) or _script(pid, stat[0], self._folder)
             known[key] = script
             if script is not None:
                 found.append(script)
@@ -103,10 +107,12 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
 
 
-def _script(pid: int, start: str) -> Script | None:
+def _script(pid: int, start: str, folder: Path) -> Script | None:
     environment = _environment(pid)
     execution = environment.get("RIGBEAT_EXECUTION_ID")
     if execution is None or "RIGBEAT_DEVICE" not in environment or b"shim" in _read(f"/proc/{pid}/cmdline"):
+        return None
+    if not environment.get("RIGBEAT_ARTIFACTS_DIR", "").startswith(f"{folder}/"):
         return None
     return Script(pid, start, execution, (environment.get("RIGBEAT_HOST", ""), environment["RIGBEAT_DEVICE"]))
 
