@@ -50,7 +50,7 @@ async def test_a_copy_takes_everything_but_what_is_given(api: Api, editor: httpx
         script_name="zap.py",
         max_executions=None,
         end_date=None,
-        cron_expression="H 4 * * *",
+        cron_expression="H 5 * * *",
     )
     differs = {name for name in source if source[name] != other[name]} - anew
     assert differs == {"device_id", "script_name", "max_executions", "end_date", "cron_expression", "description"}

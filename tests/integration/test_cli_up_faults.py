@@ -33,7 +33,7 @@ WITHOUT = "import sys; sys.modules[{name!r}] = None; from cli.__main__ import ma
 
 def environment(**told: str) -> dict[str, str]:
     basics = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # noqa: TID251 - to run at all
-    return basics | {"PYTHONPATH": str(ROOT), "RIGBEAT_AMQP_URL": NO_BROKER} | chosen().environment() | told
+    return basics | {"PYTHONPATH": str(ROOT), "RIGBEAT_AMQP_URL": NO_BROKER} | told
 
 
 def up(home: Path, *, program: tuple[str, ...] = ("-m", "cli"), env: Mapping[str, str] | None = None) -> Finished:
