@@ -30,7 +30,7 @@ ORDER BY t.id LIMIT 10;
 SELECT count(*) OVER ()::integer AS rows,
        format('%s (%s) had %s attempts, its limit is %s', t.name, t.id, t.attempts, t.max_executions) AS sentence
 FROM (
-    SELECT d.id, d.name, d.max_executions, d.execution_count + (
+    SELECT d.id, d.name, d.version, d.max_executions, d.execution_count + (
         SELECT count(*) FROM deployment_executions e
         WHERE e.deployment_id = d.id AND e.status = 'running'
     ) AS attempts
@@ -41,10 +41,14 @@ FROM (
     ) d
 ) t
 WHERE t.attempts > t.max_executions
-  AND EXISTS (
+  AND (EXISTS (
       SELECT FROM deployment_executions e
       WHERE e.deployment_id = t.id AND e.started_at IS NOT NULL AND NOT e.presumed
         AND e.version > (
             SELECT coalesce(max(v.version), 0) FROM deployment_versions v
             WHERE v.deployment_id = t.id AND v.max_executions IS DISTINCT FROM t.max_executions))
+    -- A limit that no version tells of holds for everything.
+    OR NOT EXISTS (
+      SELECT FROM deployment_versions v
+      WHERE v.deployment_id = t.id AND v.version = t.version AND v.max_executions IS NOT DISTINCT FROM t.max_executions))
 ORDER BY t.id LIMIT 10;
