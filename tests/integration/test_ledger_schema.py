@@ -115,7 +115,7 @@ def test_the_feed_never_passes_a_transaction_that_is_still_open(ledger_database:
 def test_migrating_again_changes_nothing(ledger_database: LedgerDatabase) -> None:
     before = ledger_database.execute("SELECT * FROM public.ledger_migrations")
     upgrade(ledger_database.owner_url)
-    assert ledger_database.execute("SELECT * FROM public.ledger_migrations") == before == [("0003",)]
+    assert ledger_database.execute("SELECT * FROM public.ledger_migrations") == before == [("0004",)]
 
 
 def test_a_test_shifts_the_one_clock(ledger_database: LedgerDatabase) -> None:
