@@ -115,7 +115,7 @@ class Drain(Part):
                 metrics.PUBLISHED.labels(receipt).inc(receipts.count(receipt))
             sent = [r["id"] for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.CONFIRMED]
             returned = [r for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.RETURNED]
-            given_up = self._given_up(returned)
+            given_up = self._given_up(records, returned)
             sent += await self._bury(publisher, given_up)
             # What came back was never delivered, so it is as if it had not been tried.
             untried = frozenset(record["id"] for record in returned) - frozenset(record["id"] for record in given_up)
@@ -123,12 +123,19 @@ class Drain(Part):
         log.info("Published", messages=len(sent))
         return len(records), len(sent)
 
-    def _given_up(self, returned: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+    def _given_up(self, tried: Sequence[asyncpg.Record], returned: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
         """Those that have had no queue for so long that nobody will make one."""
         now = time.monotonic()
-        self._returned_since = {record["id"]: self._returned_since.get(record["id"], now) for record in returned}
-        patience = self._undeliverable_seconds
-        return [record for record in returned if now - self._returned_since[record["id"]] >= patience]
+        still = {record["id"]: self._returned_since.get(record["id"], now) for record in returned}
+        asked = {record["id"] for record in tried}
+        # What another scheduler's turn it was is waited for on; but not for ever, it may be out of the outbox by now.
+        elsewhere = {
+            key: since
+            for key, since in self._returned_since.items()
+            if key not in asked and now - since < 2 * self._undeliverable_seconds
+        }
+        self._returned_since = elsewhere | still
+        return [record for record in returned if now - still[record["id"]] >= self._undeliverable_seconds]
 
     async def _mark(
         self,

@@ -75,7 +75,7 @@ class Sweeper(Part):
             if await self._clock_is_steady(connection):
                 await self._presume(connection, offline)
             again = await connection.fetch(STATEMENTS.republish, self._settings.republish_seconds, offline)
-            asked = await connection.fetch(STATEMENTS.ask_again, self._settings.republish_seconds, offline)
+            asked = await connection.fetch(STATEMENTS.republish_commands, self._settings.republish_seconds, offline)
             async with connection.transaction():
                 unsaid = await connection.fetch(STATEMENTS.unsaid, self._settings.republish_seconds, offline)
                 await self._ask_again(connection, {record["host_name"]: record["team_id"] for record in unsaid})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -198,8 +199,6 @@ class Scene:
             until_after(0.1)
 
     def _unconfirmed(self) -> Iterator[int]:
-        import sqlite3
-
         for host in HOSTS:
             path = self.stage.state_dir(host) / "journal.sqlite"
             connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)

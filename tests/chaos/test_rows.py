@@ -14,7 +14,8 @@ import pytest
 from tests.chaos import rows as _rows  # noqa: F401 # registers them
 from tests.chaos.row import ROWS
 from tests.chaos.stage import Stage, build
-from tests.chaos.suite import line, run_row
+from tests.chaos.suite import Result, Suite, line, read, run_row
+from tests.faults.points import POINTS
 
 ALWAYS = ("kill:any", "messages:mangled", "users:pause-unheard")
 """Rows that hold the system to a time are for a machine that does nothing else."""
@@ -46,15 +47,11 @@ def test_some_rows_of_the_fault_suite_hold(stage: Stage, seed: int, capsys: pyte
 
 
 def test_every_point_has_its_rows() -> None:
-    from tests.faults.points import POINTS
-
     for point in POINTS:
         assert {f"kill:{point.name}", f"slow:{point.name}"} <= set(ROWS)
 
 
 def test_results_are_kept_and_resumed(tmp_path: Path) -> None:
-    from tests.chaos.suite import Result, Suite, read
-
     kept = tmp_path / "seed-1.jsonl"
     row = ROWS["kill:any"]
     kept.write_text(

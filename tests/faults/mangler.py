@@ -16,6 +16,7 @@ from typing import Any
 from libs.chassis.amqp.message import Outgoing, Receipt
 from libs.chassis.amqp.publisher import Publisher
 from libs.chassis.errors import ConnectionLost
+from tests.support.wait import until_after_async
 
 SWITCH = "mangle"
 MOST_COPIES = 4
@@ -58,7 +59,7 @@ class Mangler:
 
     def _follow(self, publisher: Publisher, batch: Sequence[Outgoing], seconds: float) -> None:
         async def send() -> None:
-            await asyncio.sleep(seconds)
+            await until_after_async(seconds)
             try:
                 await self._publish(publisher, batch)
             except ConnectionLost:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import importlib
 import inspect
 import sys
-import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any
 from tests.faults.mangler import Mangler
 from tests.faults.orders import Action, Order, clock_offset, stop_here, take
 from tests.faults.points import POINTS, Point
+from tests.support.wait import until_after, until_after_async
 
 SHIM = Path(__file__).with_name("shim.py")
 
@@ -78,14 +77,14 @@ class Seams:
                 order = self._order(point, arguments, None)
                 if order is not None:
                     stop_here(order.action)
-                    await asyncio.sleep(order.seconds)
+                    await until_after_async(order.seconds)
                 return await original(*arguments, **named)
             answer = await original(*arguments, **named)
             order = self._order(point, arguments, answer)
             if order is None:
                 return answer
             stop_here(order.action)
-            await asyncio.sleep(order.seconds)
+            await until_after_async(order.seconds)
             return point.lie(answer) if order.action is Action.LIE and point.lie is not None else answer
 
         return call
@@ -97,13 +96,13 @@ class Seams:
                 order = self._order(point, arguments, None)
                 if order is not None:
                     stop_here(order.action)
-                    time.sleep(order.seconds)
+                    until_after(order.seconds)
                 return original(*arguments, **named)
             answer = original(*arguments, **named)
             order = self._order(point, arguments, answer)
             if order is not None:
                 stop_here(order.action)
-                time.sleep(order.seconds)
+                until_after(order.seconds)
             return answer
 
         return call

@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import Any
 
 from libs.stack.ports import LOOPBACK, free_port
+from tests.support.wait import until_after_async
 
 _PIECE = 16384
 _LOOK_SECONDS = 0.05
@@ -153,8 +154,8 @@ class Link:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while piece := await reader.read(_PIECE):
-                while self.state is State.HALF_OPEN:  # noqa: ASYNC110 # set from another thread
-                    await asyncio.sleep(_LOOK_SECONDS)
+                while self.state is State.HALF_OPEN:  # set from another thread
+                    await until_after_async(_LOOK_SECONDS)
                 if self.state is State.SLOW:
                     await self._carry_slowly(piece, writer)
                 else:
@@ -165,6 +166,6 @@ class Link:
         step = int(1000 * _LOOK_SECONDS)
         for at in range(0, len(piece), step):
             if self.state is State.SLOW:
-                await asyncio.sleep(_LOOK_SECONDS)
+                await until_after_async(_LOOK_SECONDS)
             writer.write(piece[at : at + step])
             await writer.drain()

@@ -25,8 +25,13 @@ def until(condition: Callable[[], T], *, within: float, what: str = "") -> T:
 
 
 def until_after(seconds: float) -> None:
-    """Return so many seconds later: only for chaos, whose moments are drawn."""
+    """Return so many seconds later: only for faults that are a delay, and for moments that are drawn."""
     time.sleep(seconds)
+
+
+async def until_after_async(seconds: float) -> None:
+    """The same for a coroutine: everything else of the loop goes on meanwhile."""
+    await asyncio.sleep(seconds)
 
 
 async def until_async(condition: Callable[[], Awaitable[T]], *, within: float, what: str = "") -> T:

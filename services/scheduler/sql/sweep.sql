@@ -41,7 +41,7 @@ WHERE id IN (
 )
 RETURNING id;
 
--- name: ask_again
+-- name: republish_commands
 -- Commands that a host answers, and has not although it is online: the broker may have lost them with its data. The same
 -- message again, each time twice as late; to a host that knows it already it says nothing new.
 UPDATE outbox SET published_at = NULL

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 
 from libs.contracts.topology import RESULTS, RESULTS_PERSIST, TRIGGERS, commands_queue, triggers_queue
 from tests.chaos import rabbit
@@ -48,30 +49,28 @@ def start_and_time(scene: Scene) -> None:
     assert took < BACK_SECONDS, f"consumers were back after {took:.1f} s"
 
 
-@row("broker:stopped", "the broker stopped in order, and started again, amid fires", "I1 to I7")
-def stopped(scene: Scene) -> None:
+def _without_broker(scene: Scene, lose: Callable[[Stage], None], *meanwhile: Callable[[], None]) -> None:
+    """Fires before, in the very moment, while it is away and after."""
     scene.traffic()
     scene.fire()
     scene.stage.to_next_minute()
     scene.some_time(0, 0.5)
-    scene.stage.rabbitmq.stop()
+    lose(scene.stage)
     scene.fire()
-    scene.some_time(0, 3)
+    for each in meanwhile:
+        each()
     start_and_time(scene)
     scene.fire()
+
+
+@row("broker:stopped", "the broker stopped in order, and started again, amid fires", "I1 to I7")
+def stopped(scene: Scene) -> None:
+    _without_broker(scene, lambda stage: stage.rabbitmq.stop(), lambda: scene.some_time(0, 3))
 
 
 @row("broker:killed", "kill -9 of the broker, amid fires", "I1 to I7")
 def killed(scene: Scene) -> None:
-    scene.traffic()
-    scene.fire()
-    scene.stage.to_next_minute()
-    scene.some_time(0.1, 0.5)
-    stop_hard(scene.stage)
-    scene.fire()
-    scene.some_time(0, 3)
-    start_and_time(scene)
-    scene.fire()
+    _without_broker(scene, stop_hard, lambda: scene.some_time(0, 3))
 
 
 def many(scene: Scene, number: int) -> None:
@@ -126,15 +125,11 @@ def killed_unconfirmed(scene: Scene) -> None:
 
 @row("broker:wiped", "kill -9 of the broker, and all its data gone", "I1 to I7")
 def wiped(scene: Scene) -> None:
-    scene.traffic()
-    scene.fire()
-    scene.stage.to_next_minute()
-    scene.some_time(0, 0.5)
-    stop_hard(scene.stage)
-    shutil.rmtree(scene.stage.rabbitmq.directory / "mnesia")
-    scene.fire()
-    start_and_time(scene)
-    scene.fire()
+    def lose(stage: Stage) -> None:
+        stop_hard(stage)
+        shutil.rmtree(stage.rabbitmq.directory / "mnesia")
+
+    _without_broker(scene, lose)
 
 
 @row("broker:memory-alarm", "the broker blocks all publishers, then lets them again", "I1 to I7")
@@ -176,27 +171,25 @@ def consumer_timeout(scene: Scene) -> None:
 )
 def queue_deleted(scene: Scene) -> None:
     names = [triggers_queue("lab-1"), commands_queue("lab-1"), RESULTS_PERSIST]
+    scene.traffic()
     for name in scene.rng.sample(names, len(names)):
-        _lose_once(scene, name)
-
-
-def _lose_once(scene: Scene, name: str) -> None:
-    if not scene.deployed:
-        scene.traffic()
-    scene.fire()
-    scene.stage.to_next_minute()
-    scene.some_time(0, 0.5)
-    rabbit.manage(scene.stage.rabbitmq, "DELETE", rabbit.queue(name))
-    scene.fire()
-    until(lambda: rabbit.look(scene.stage.rabbitmq, name)[1], within=60, what=f"{name} is consumed again")
-    scene.fire()
+        scene.fire()
+        scene.stage.to_next_minute()
+        scene.some_time(0, 0.5)
+        rabbit.manage(scene.stage.rabbitmq, "DELETE", rabbit.queue(name))
+        scene.fire()
+        until(
+            lambda name=name: rabbit.look(scene.stage.rabbitmq, name)[1],  # type: ignore[misc]
+            within=60,
+            what=f"{name} is consumed again",
+        )
+        scene.fire()
 
 
 @row("broker:exchange-deleted", "the exchanges of triggers and of results are deleted", "I1 to I7")
 def exchange_deleted(scene: Scene) -> None:
+    scene.traffic()
     for name in scene.rng.sample([TRIGGERS, RESULTS], 2):
-        if not scene.deployed:
-            scene.traffic()
         scene.fire()
         rabbit.manage(scene.stage.rabbitmq, "DELETE", f"/exchanges/%2F/{name}")
         scene.fire()
@@ -256,14 +249,11 @@ def backlog(scene: Scene) -> None:
     "I1, I7",
 )
 def long_away(scene: Scene) -> None:
-    scene.traffic()
-    scene.fire()
-    stop_hard(scene.stage)
-    scene.fire()
-    scene.stage.shift(700)
-    until_after(2)
-    start_and_time(scene)
-    scene.fire()
+    def a_long_time() -> None:
+        scene.stage.shift(700)
+        until_after(2)
+
+    _without_broker(scene, stop_hard, a_long_time)
     missed = scene.outcomes()["skipped", "missed"]
     scene.notes.append(f"{missed} missed")
     assert missed

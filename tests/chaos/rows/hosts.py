@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 
 from tests.chaos.row import row
 from tests.chaos.scene import NEVER, Scene
@@ -113,8 +114,6 @@ def two_runners(scene: Scene) -> None:
     "I2 to I7",
 )
 def restarted(scene: Scene) -> None:
-    import signal
-
     scene.traffic()
     runner = scene.stage.actor(runner_of("lab-1"))
     for _ in range(4):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from datetime import UTC, datetime
 
+from libs.chassis.amqp.message import Outgoing
 from libs.contracts.topology import RESULTS, TRIGGERS
 from tests.chaos import rabbit
 from tests.chaos.row import row
 from tests.chaos.scene import NEVER, Scene
+from tests.faults.orders import Action
 from tests.support.wait import until, until_after
 
 
@@ -34,10 +38,6 @@ def again_later(scene: Scene) -> None:
     scene.traffic()
     scene.fire(3)
     until_after(3)
-    from datetime import UTC, datetime
-
-    from libs.chassis.amqp.message import Outgoing
-
     at = datetime(2026, 1, 1, tzinfo=UTC)
     ids = list(scene.deployed.values())
     sent = scene.stage.sql(
@@ -49,8 +49,6 @@ def again_later(scene: Scene) -> None:
         Outgoing(exchange, host, body.encode(), identity, kind, identity, "chaos", at)
         for identity, kind, exchange, host, body in sent
     ]
-    import sqlite3
-
     for host in ("lab-1", "lab-2"):
         journal = sqlite3.connect(f"file:{scene.stage.state_dir(host) / 'journal.sqlite'}?mode=ro", uri=True)
         try:
@@ -111,8 +109,6 @@ def poison(scene: Scene) -> None:
 def void(scene: Scene) -> None:
     scene.deploy("slowly", seconds=2, cron_expression=NEVER, catch_up_window_seconds=60)
     before = scene.count_done("runner.trigger.journaled")
-    from tests.faults.orders import Action
-
     # Taken, and its acknowledgement never came: the broker has it again, and lets it expire while the runner is away.
     scene.order("runner.trigger.journaled", Action.DIE, process="runner-lab-1")
     run = scene.run("slowly")

@@ -6,6 +6,7 @@ import os
 import signal
 from functools import partial
 
+from tests.chaos.rabbit import publish
 from tests.chaos.row import ROWS, Row
 from tests.chaos.scene import Scene
 from tests.faults.orders import Action
@@ -34,8 +35,6 @@ def _reach(scene: Scene, point: Point) -> None:
 
 
 def _poison(scene: Scene) -> None:
-    from tests.chaos.rabbit import publish
-
     publish(scene.stage.rabbitmq, "rigbeat.results", "lab-1.finished", b"no JSON at all", kind="execution.finished.v1")
 
 

@@ -52,8 +52,7 @@ async def _race(scene: Scene, names: list[str]) -> Counter[int]:
 
     async def fire() -> None:
         while not over.is_set():
-            await asyncio.to_thread(stage.to_next_minute)
-            await asyncio.sleep(0.4)
+            await asyncio.to_thread(scene.fire)
 
     async def one(seed: int, client: httpx.AsyncClient) -> None:
         rng = random.Random(seed)
