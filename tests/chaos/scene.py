@@ -16,7 +16,7 @@ from libs.contracts import ENDED
 from tests.chaos.stage import HOSTS, Stage, forget_orders
 from tests.faults import orders
 from tests.faults.orders import Action, Order
-from tests.support.checker import Evidence, broken
+from tests.support.checker import Evidence, broken_at_rest
 from tests.support.wait import until, until_after
 from tests.support.watcher import Watcher
 
@@ -221,12 +221,8 @@ class Scene:
             lost=frozenset(self.lost),
             trusts_clocks=self.trusts_clocks,
         )
-        # The ledger's clock jumps from fire to fire, so what is a second old may look a minute old: a device whose host
-        # has not said yet that it is free. What is really broken stays so.
-        deadline = time.monotonic() + MOVING_SECONDS
-        while (found := broken(evidence)) and time.monotonic() < deadline:
-            until_after(0.3)
-        return found
+        # The ledger's clock jumps from fire to fire, so what is a second old may look a minute old.
+        return broken_at_rest(evidence, settle_seconds=MOVING_SECONDS)
 
     def tidy(self) -> None:
         """Delete what was deployed, so that it fires no more under later rows."""

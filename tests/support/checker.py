@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from typing import Any
 import asyncpg
 
 from libs.invariants import verify
+from tests.support.wait import until_after
 from tests.support.watcher import living
 
 OPEN = "('triggered', 'queued', 'running')"
@@ -44,6 +46,16 @@ class Evidence:
     lost: frozenset[str] = frozenset()
     trusts_clocks: bool = field(default=True)
     """False where clocks of hosts or of the ledger were set: then times do not tell what was together."""
+
+
+def broken_at_rest(evidence: Evidence, *, settle_seconds: float) -> list[str]:
+    """The same, but what only is on its way may come to rest for so long: a device whose host has not said yet that it
+    is free, a clock's answer in the outbox. That is I7 alone; what else is broken once stays so, and is told at once.
+    """
+    deadline = time.monotonic() + settle_seconds
+    while (found := broken(evidence)) and time.monotonic() < deadline and all(each.startswith("I7") for each in found):
+        until_after(0.3)
+    return found
 
 
 def broken(evidence: Evidence) -> list[str]:
@@ -153,24 +165,21 @@ def _one_ending(evidence: Evidence) -> list[str]:
 
 
 def _limit(evidence: Evidence) -> list[str]:
-    """I5: the count is that of the rows, and never over the limit that held when the last of them was decided."""
+    """I5: the count is that of the rows, and never over the limit."""
     rows = evidence.sql(
         """
-        SELECT d.name, d.execution_count, d.max_executions, count(e.id),
-               coalesce(bool_or(e.version > changed.version), false)
-        FROM deployments d
-        CROSS JOIN LATERAL (SELECT coalesce(max(v.version), 0) AS version FROM deployment_versions v
-                            WHERE v.deployment_id = d.id AND v.max_executions IS DISTINCT FROM d.max_executions) changed
-        LEFT JOIN deployment_executions e ON e.deployment_id = d.id AND NOT e.presumed AND (
-            e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL))
+        SELECT d.name, d.execution_count, d.max_executions, count(e.id) FILTER (
+            WHERE NOT e.presumed AND (
+                e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL)))
+        FROM deployments d LEFT JOIN deployment_executions e ON e.deployment_id = d.id
         WHERE d.id = ANY (%s::uuid[]) GROUP BY d.id
         """,
         list(evidence.deployments),
     )
     return [
         f"I5: {name} counts {count} of {most}, its rows are {counted}"
-        for name, count, most, counted, is_of_this_limit in rows
-        if count != counted or (most is not None and count > most and is_of_this_limit)
+        for name, count, most, counted in rows
+        if count != counted or (most is not None and count > most)
     ]
 
 

@@ -24,13 +24,11 @@ WHERE t.execution_count <> t.counted
 ORDER BY t.id LIMIT 10;
 
 -- name: over_limit
--- Attempts: what counts and what runs. A limit holds for what is decided under it: a run that was sent before the limit was
--- lowered may have started before its host heard of that. So over the limit is a deployment of whose attempts one was
--- decided since the limit is what it is; whatever is decided then counts all that are open.
+-- Attempts: what counts and what runs.
 SELECT count(*) OVER ()::integer AS rows,
        format('%s (%s) had %s attempts, its limit is %s', t.name, t.id, t.attempts, t.max_executions) AS sentence
 FROM (
-    SELECT d.id, d.name, d.version, d.max_executions, d.execution_count + (
+    SELECT d.id, d.name, d.max_executions, d.execution_count + (
         SELECT count(*) FROM deployment_executions e
         WHERE e.deployment_id = d.id AND e.status = 'running'
     ) AS attempts
@@ -41,14 +39,4 @@ FROM (
     ) d
 ) t
 WHERE t.attempts > t.max_executions
-  AND (EXISTS (
-      SELECT FROM deployment_executions e
-      WHERE e.deployment_id = t.id AND e.started_at IS NOT NULL AND NOT e.presumed
-        AND e.version > (
-            SELECT coalesce(max(v.version), 0) FROM deployment_versions v
-            WHERE v.deployment_id = t.id AND v.max_executions IS DISTINCT FROM t.max_executions))
-    -- A limit that no version tells of holds for everything.
-    OR NOT EXISTS (
-      SELECT FROM deployment_versions v
-      WHERE v.deployment_id = t.id AND v.version = t.version AND v.max_executions IS NOT DISTINCT FROM t.max_executions))
 ORDER BY t.id LIMIT 10;
