@@ -30,6 +30,8 @@ DATABASE_AWAY = (
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.TooManyConnectionsError,
     asyncpg.InterfaceError,
+    # A session that ended while it was idle, and whose end was not read yet (asyncpg#1069).
+    asyncpg.InternalClientError,
     ConnectionError,
     TimeoutError,
     OSError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from libs.chassis.backoff import delays
 from libs.chassis.lifecycle import Part
@@ -29,6 +29,7 @@ class Database(Part):
         self._url = url
         self._most = most
         self._pool: Pool | None = None
+        self._was_tried = asyncio.Event()
 
     async def run(self) -> None:
         """Open the pool, with patience; close it in the end."""
@@ -38,6 +39,8 @@ class Database(Part):
                 break
             except DATABASE_AWAY as error:
                 log.warning("Without the database", error=str(error), again_in_seconds=pause)
+            finally:
+                self._was_tried.set()
             try:
                 await asyncio.wait_for(self.stopping.wait(), pause)
                 return
@@ -51,9 +54,16 @@ class Database(Part):
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection, outside of a transaction. Raises the problem `unavailable`, or one of `DATABASE_AWAY`."""
         if self._pool is None:
+            await self._first_try()
+        if self._pool is None:
             raise unavailable("The database is away")
         async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
             yield connection
+
+    async def _first_try(self) -> None:
+        """A worker that just started is no worker without a database: its first requests wait for the pool."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._was_tried.wait(), ACQUIRE_SECONDS)
 
     async def _close(self, pool: Pool) -> None:
         try:

@@ -100,7 +100,7 @@ async def test_it_holds_firing_asks_every_host_and_fires_on_when_they_have_answe
 
 async def test_after_its_time_it_fires_on_without_who_is_silent(api: Api, operator: httpx.AsyncClient) -> None:
     begun = await recover(operator, wait_seconds=30)
-    shift_now(api.database, 29)
+    shift_now(api.database, 15)
     assert (await recover(operator, ledger_epoch=begun["ledger_epoch"]))["firing"] is False
     shift_now(api.database, 31)
     ended = await recover(operator, ledger_epoch=begun["ledger_epoch"])
