@@ -8,7 +8,8 @@ import time
 import pytest
 
 from services.api.database import ACQUIRE_SECONDS, Database
-from services.api.problems import Kind, ProblemError
+from services.api.problems import ProblemError
+from services.api.shapes.problem import Kind
 from tests.support.ledger import LedgerDatabase
 
 
