@@ -70,7 +70,7 @@ def run_row(stage: Stage, row: Row, seed: int) -> Result:
         scene.notes.append(", ".join(f"{number} {word}" for word, number in sorted(_by_status(outcomes).items())))
         if not outcomes:
             found.append(f"{row.name}: nothing was fired or run at all")
-    if not found:
+    if not found and not row.ends_dirty:
         try:
             scene.tidy()
         except Exception as error:  # noqa: BLE001 # as above

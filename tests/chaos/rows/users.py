@@ -151,7 +151,12 @@ def limit(scene: Scene) -> None:
         assert ran == 3, f"I5: {name} ran {ran} times of 3"
 
 
-@row("burst:postgres-restarts", "2,000 deployments fire together while PostgreSQL restarts", "I1, I6, I7")
+@row(
+    "burst:postgres-restarts",
+    "2,000 deployments fire together while PostgreSQL restarts",
+    "I1, I6, I7",
+    ends_dirty=True,
+)
 def burst(scene: Scene) -> None:
     many(scene, 2000)
     scene.stage.to_next_minute()
