@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,13 +31,14 @@ from tests.chaos.small_disks import Places, unmount
 from tests.faults import orders
 from tests.support.ledger import LedgerDatabase, made_ledger
 from tests.support.link import Link, Links
-from tests.support.wait import until
+from tests.support.wait import until, until_after
 from tests.support.watcher import executions_below
 
 ROOT = Path(__file__).parents[2]
 HOSTS: Mapping[str, tuple[str, ...]] = {"lab-1": ("stb-1", "stb-2", "stb-3"), "lab-2": ("stb-1",)}
 SCHEDULERS = ("scheduler-1", "scheduler-2")
 READY_SECONDS = 60.0
+RECOVERY_SECONDS = 20.0
 SHORT = {
     "RIGBEAT_SWEEP_SECONDS": "0.5",
     "RIGBEAT_REPUBLISH_SECONDS": "5",
@@ -92,11 +94,22 @@ class Stage:
 
     def sql(self, statement: str, *parameters: object) -> list[Any]:
         """Rows of one statement on the ledger, with all rights, by no link."""
-        with psycopg.connect(
-            self.database.superuser_url, options="-c search_path=ledger -c lock_timeout=20s", connect_timeout=5
-        ) as connection:
+        with self._connected() as connection:
             cursor = connection.execute(statement.encode(), parameters or None)
             return [] if cursor.description is None else cursor.fetchall()  # no column is a row, too
+
+    def _connected(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A server that recovers from a crash lets nobody in for a moment."""
+        deadline = time.monotonic() + RECOVERY_SECONDS
+        while True:
+            try:
+                return psycopg.connect(
+                    self.database.superuser_url, options="-c search_path=ledger -c lock_timeout=20s", connect_timeout=5
+                )
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline:
+                    raise
+            until_after(0.1)
 
     def shift(self, seconds: float) -> None:
         """Let `ledger.now()` be so much further on, and wake who sleeps by the old time."""

@@ -11,7 +11,7 @@ import aiormq.exceptions as amqp
 from aio_pika.abc import AbstractConnection
 from aiormq.channel import Channel
 
-from libs.chassis.errors import ConnectionLost, QueueMissing, Refused
+from libs.chassis.errors import ChassisError, ConnectionLost, QueueMissing, Refused
 
 OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
@@ -52,12 +52,27 @@ def translated(doing: str) -> Iterator[None]:
     """Say what aiormq raises in our words: `QueueMissing` (404), `Refused` (403, 405, 406), else `ConnectionLost`."""
     try:
         yield
-    except amqp.ChannelNotFoundEntity as error:
-        raise QueueMissing(f"{doing}: {reason(error)}") from error
-    except (amqp.ChannelAccessRefused, amqp.ChannelLockedResource, amqp.ChannelPreconditionFailed) as error:
-        raise Refused(f"{doing}: {reason(error)}") from error
     except (amqp.AMQPError, amqp.ChannelInvalidStateError, ConnectionError, TimeoutError) as error:
-        raise ConnectionLost(f"{doing}: {reason(error)}") from error
+        if _is_cancelled():
+            # aiormq waits in tasks of its own, and answers a cancellation of ours with why they ended: who was told
+            # to stop would go on.
+            raise asyncio.CancelledError from error
+        raise _in_our_words(doing, error) from error
+
+
+def _in_our_words(doing: str, error: Exception) -> ChassisError:
+    match error:
+        case amqp.ChannelNotFoundEntity():
+            return QueueMissing(f"{doing}: {reason(error)}")
+        case amqp.ChannelAccessRefused() | amqp.ChannelLockedResource() | amqp.ChannelPreconditionFailed():
+            return Refused(f"{doing}: {reason(error)}")
+        case _:
+            return ConnectionLost(f"{doing}: {reason(error)}")
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def reason(error: BaseException | None) -> str:

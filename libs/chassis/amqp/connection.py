@@ -31,6 +31,9 @@ CLOSE_SECONDS = 5.0
 # A connection that held this long was a good one: the next pause starts small again.
 GOOD_AFTER_SECONDS = 10.0
 
+STUBBORN_SECONDS = 10.0
+"""More than a body takes to close what it opened: only then is it told once more to end."""
+
 _CONNECTED = metrics.gauge("amqp_connected", "1 while the connection is up", ["connection"])
 _LOST = metrics.counter("amqp_connections_lost", "Connections that ended by themselves", ["connection"])
 
@@ -150,15 +153,19 @@ async def _attend(connection: AbstractConnection, body: Callable[[AbstractConnec
         await asyncio.wait({work, closed}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
-        work.cancel()
-        await asyncio.wait({work})
+        await _end(work)
         if not work.cancelled():
             work.result()
     finally:
-        if not work.done():
-            work.cancel()
-            await asyncio.wait({work})
+        await _end(work)
     raise ConnectionLost(reason(None if closed.cancelled() else closed.exception()))
+
+
+async def _end(work: asyncio.Future[None]) -> None:
+    """Cancel it, again and again: a library below that takes a cancellation for itself must not keep us for ever."""
+    while not work.done():
+        work.cancel()
+        await asyncio.wait({work}, timeout=STUBBORN_SECONDS)
 
 
 async def _unless(stopping: asyncio.Event, work: Awaitable[AbstractConnection]) -> AbstractConnection | None:

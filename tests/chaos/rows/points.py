@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from functools import partial
 
 from tests.chaos.rabbit import publish
@@ -11,7 +14,7 @@ from tests.chaos.row import ROWS, Row
 from tests.chaos.scene import Scene
 from tests.faults.orders import Action
 from tests.faults.points import POINTS, Point
-from tests.support.wait import until
+from tests.support.wait import until, until_after
 
 _COMMANDS = ("command", "web.change")
 _LETTERS = "letters"
@@ -64,11 +67,32 @@ def _slow(scene: Scene, point: Point) -> None:
     for action in scene.rng.sample(actions, len(actions)):
         before = scene.count_done(point.name)
         scene.order(point.name, action, seconds=scene.rng.uniform(0.3, 1.5))
-        _until_done(scene, point, before)
-        if action is Action.HANG:
-            scene.some_time(0.2, 2.0)
-            os.kill(int(scene.where_done(point.name)["pid"]), signal.SIGCONT)
+        with _going_on(scene, point, before) if action is Action.HANG else contextlib.nullcontext():
+            _until_done(scene, point, before)
     scene.fire()
+
+
+@contextlib.contextmanager
+def _going_on(scene: Scene, point: Point, before: int) -> Iterator[None]:
+    """Who stands still at the point goes on a drawn time later. Beside the row: its own request may be what waits."""
+    seconds = scene.rng.uniform(0.2, 2.0)
+    over = threading.Event()
+
+    def let_go() -> None:
+        while scene.count_done(point.name) <= before:
+            if over.wait(0.05):
+                return
+        until_after(seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(scene.where_done(point.name)["pid"]), signal.SIGCONT)
+
+    helper = threading.Thread(target=let_go)
+    helper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        helper.join()
 
 
 for _point in POINTS:
