@@ -8,7 +8,7 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from libs.ledger.pool import Connection
-from services.api import changes, runs
+from services.api import changes, edits, runs
 from services.api.acknowledgements import Acknowledgements
 from services.api.auth import Caller
 from services.api.changes import Changed
@@ -44,7 +44,18 @@ async def bulk(
                     done[deployment_id] = await _make(at_hosts, caller, deployment_id, wanted)
             except REFUSALS as error:
                 refused[deployment_id] = problem_of(error)
-        applied = await at_hosts.applied() if wanted.action in _WAITS else {}
+        asked = [deployment_id for deployment_id, (changed, _) in done.items() if changed.asked]
+        applied = await at_hosts.applied() if wanted.action in _WAITS or asked else {}
+    deadline = edits.end_of_patience()
+    for deployment_id in asked:
+        assert wanted.patch is not None
+        try:
+            made = await edits.finish(
+                database, caller, deployment_id, wanted.patch.given(), if_match=None, deadline=deadline
+            )
+            done[deployment_id] = made, done[deployment_id][1]
+        except REFUSALS as error:
+            refused[deployment_id] = problem_of(error)
 
     def answer(deployment_id: UUID) -> BulkAnswer:
         problem = refused.get(deployment_id)

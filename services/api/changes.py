@@ -41,10 +41,38 @@ _CHANGES = {"edit": Change.EDITED, "delete": Change.DELETED}
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The deployment after the change; `fenced`: its host was sent the command and is there to answer it."""
+    """The deployment after the change; `fenced`: its host was sent the command and is there to answer it.
+
+    `asked`: nothing was changed yet but the version; what the host says comes first.
+    """
 
     record: Mapping[str, Any]
     fenced: bool
+    asked: bool = False
+
+
+class NotToldYetError(ProblemError):
+    """What was sent to a host may still start, and the host has not said whether it did."""
+
+    def __init__(self, held: Held, limit: int, sent: int) -> None:
+        host, before = held.record["host_name"], held.record["max_executions"]
+        silence = "has not said yet whether it does" if held.record["host_online"] else "is offline"
+        standing = "there is no limit" if before is None else f"the limit stays {before}"
+        super().__init__(
+            Kind.LIMIT_REACHED,
+            f"{_executions(sent)} sent to {host} may still start, and {host} {silence}; {standing}",
+            [
+                FieldError(
+                    field="max_executions",
+                    message=f"{limit} could be passed by what is under way",
+                    hint="Try again in a moment, or stop the deployment.",
+                )
+            ],
+        )
+
+
+def _executions(number: int) -> str:
+    return "1 execution that was" if number == 1 else f"{number} executions that were"
 
 
 async def pause(
@@ -116,9 +144,14 @@ async def patch(
     given: dict[str, Any],
     *,
     if_match: str | None,
-    fence: UUID,
+    fence: UUID | None,
 ) -> Changed:
-    """Edit it. Raises `invalid-input` for what does not fit together, `limit-reached` below what already counts."""
+    """Edit it. Raises `invalid-input` for what does not fit together, `limit-reached` below what already counts.
+
+    A limit that what was sent could pass is not lowered before the host has told what became of that: then the host is
+    fenced with `fence` (`asked`), and the caller is to call again, with None. Raises `NotToldYetError` when it is still
+    not told, or the host is away.
+    """
     held = await hold_at(connection, deployment_id, if_match)
     if held.record["deleted_at"] is not None or not edit.may_become(held.status, DeploymentStatus.STOPPED):
         raise wrong_state(held, "edited")
@@ -130,15 +163,15 @@ async def patch(
     if faults:
         raise invalid([FieldError(field=each.field, message=each.message, hint=each.hint) for each in faults])
     before, after = held.record["max_executions"], merged["max_executions"]
-    needs_fence = False
     if edit.lowers_limit(before, after):
         await _refuse_below_what_counts(connection, held, after)
         # Only a limit that what is under way could pass takes anything away: first what was never sent, the newest of
-        # it, then, from the host, the queued run.
+        # it, then, from the host, what waits there.
         surplus = await _may_count(connection, held) - after
         if surplus > 0:
             await drop_newest_held(connection, deployment_id, surplus, Reason.LIMIT_REACHED, held.now)
-            needs_fence = await _may_count(connection, held) > after
+            if await _may_count(connection, held) > after:
+                return await _ask(connection, caller, held, after, fence)
     values = edit.edited(held.record, given, caller.name, held.now)
     if not values:
         return Changed(held.record, fenced=False)
@@ -151,8 +184,20 @@ async def patch(
         values,
         detail=in_detail(changes),
         message=in_words(changes),
-        fence=(fence, Reason.LIMIT_REACHED) if needs_fence else None,
     )
+
+
+async def _ask(connection: Connection, caller: Caller, held: Held, limit: int, fence: UUID | None) -> Changed:
+    """Let the host give back what it has not started: with a version of its own, so that later fires may run."""
+    if fence is None or not held.record["host_online"]:
+        running: int = await connection.fetchval(SQL.running, held.record["id"])
+        sent = await _may_count(connection, held) - held.record["execution_count"] - running
+        raise NotToldYetError(held, limit, sent)
+    record = await _next_version(connection, held, {})
+    await _fence(connection, held, record, fence, Reason.LIMIT_REACHED)
+    told = {"version": record["version"], "limit": limit}
+    await _audit(connection, caller, held, "withdraw", record, told)
+    return Changed(record, fenced=True, asked=True)
 
 
 async def _may_count(connection: Connection, held: Held) -> int:
@@ -166,7 +211,8 @@ async def _refuse_below_what_counts(connection: Connection, held: Held, limit: i
     if limit < counted + running:
         raise ProblemError(
             Kind.LIMIT_REACHED,
-            f"{counted} executions count already and {running} is running; the limit cannot be lower",
+            f"{counted} {'execution counts' if counted == 1 else 'executions count'} already and {running}"
+            f" {'is' if running == 1 else 'are'} running; the limit cannot be lower",
             [
                 FieldError(
                     field="max_executions",
@@ -189,6 +235,23 @@ async def _write(
     message: str | None = None,
     fence: tuple[UUID, Reason] | None = None,
 ) -> Changed:
+    record = await _next_version(connection, held, values)
+    if fence is not None:
+        await _fence(connection, held, record, *fence)
+    row, status = DeploymentRow.of(record), DeploymentStatus(record["status"])
+    notices = [(row, _CHANGES.get(action, Change.STATUS), status, message or reason or "", caller.name)]
+    if action == "edit" and status is not held.status:  # its new limit was reached already
+        notices.append((row, Change.STATUS, status, record["status_reason"] or "", caller.name))
+    await tell_host(connection, notices, now=held.now)
+    told = {"version": record["version"]} | ({"changes": detail} if detail else {})
+    told |= {"reason": reason} if reason else {}
+    await _audit(connection, caller, held, action, record, told)
+    await connection.execute(STATEMENTS.notify, channels.DUE, "")
+    return Changed(record, fenced=fence is not None and bool(held.record["host_online"]))
+
+
+async def _next_version(connection: Connection, held: Held, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The deployment with these values, as it is written with its history."""
     merged = {**held.record, **values}
     try:
         record = await connection.fetchrow(
@@ -199,21 +262,21 @@ async def _write(
         raise invalid([FieldError(field="name", message=message, hint="Choose another name.")]) from None
     assert record is not None
     await connection.execute(STATEMENTS.insert_versions, [record["id"]])
-    if fence is not None:
-        await _fence(connection, held, dict(record), *fence)
-    row, status = DeploymentRow.of(record), DeploymentStatus(record["status"])
-    notices = [(row, _CHANGES.get(action, Change.STATUS), status, message or reason or "", caller.name)]
-    if action == "edit" and status is not held.status:  # its new limit was reached already
-        notices.append((row, Change.STATUS, status, record["status_reason"] or "", caller.name))
-    await tell_host(connection, notices, now=held.now)
-    told = {"version": record["version"]} | ({"changes": detail} if detail else {})
-    told |= {"reason": reason} if reason else {}
+    return dict(record)
+
+
+async def _audit(
+    connection: Connection,
+    caller: Caller,
+    held: Held,
+    action: str,
+    record: Mapping[str, Any],
+    told: Mapping[str, Any],
+) -> None:
     await connection.execute(
         STATEMENTS.audit, held.now, record["team_id"], caller.name, action, f"deployment/{record['id']}", told
     )
     await note(connection, [(record["team_id"], "deployment", str(record["id"]))])
-    await connection.execute(STATEMENTS.notify, channels.DUE, "")
-    return Changed(dict(record), fenced=fence is not None and bool(held.record["host_online"]))
 
 
 async def _fence(

@@ -313,30 +313,6 @@ async def test_a_paused_deployment_can_be_run(api: Api, editor: httpx.AsyncClien
     assert at(trigger["not_after"]) - at(trigger["scheduled_at"]) == timedelta(seconds=60)
 
 
-async def test_a_limit_is_not_lowered_below_what_counts(api: Api, editor: httpx.AsyncClient) -> None:
-    made = await created(editor, max_executions=5)
-    path = f"/deployments/{made['id']}"
-    run = (await editor.post(f"{path}/run")).json()
-    api.database.execute("UPDATE deployment_executions SET status = 'running', started_at = scheduled_at")
-    api.database.execute("UPDATE deployments SET execution_count = 2")
-    refused = problem(await editor.patch(path, json={"max_executions": 2}), 409, "limit-reached")
-    assert refused["errors"][0]["field"] == "max_executions"
-    await editor.post(f"{path}/run")
-    lowered = (await editor.patch(path, json={"max_executions": 4})).json()
-    assert (lowered["max_executions"], lowered["status"], lowered["version"]) == (4, "active", 2)
-    assert len(api.outbox()) == 2, "2 counted, 1 running, 1 waiting: all of them may still run"
-    lowered = (await editor.patch(path, json={"max_executions": 3})).json()
-    assert (lowered["max_executions"], lowered["status"], lowered["version"]) == (3, "active", 3)
-    fence = api.outbox()[-1][1]
-    assert (fence["reason"], fence["version"]) == ("limit_reached", 3)
-    raised = (await editor.patch(path, json={"max_executions": 9})).json()
-    assert raised["version"] == 4
-    assert len(api.outbox()) == 3  # the two triggers and the one fence
-    api.database.execute("UPDATE deployment_executions SET status = 'completed' WHERE id = %s", (run["id"],))
-    done = (await editor.patch(path, json={"max_executions": 2})).json()
-    assert (done["status"], done["next_fire_at"]) == ("completed", None)
-
-
 async def test_nothing_fires_by_an_edit_while_firing_is_held(api: Api, editor: httpx.AsyncClient) -> None:
     made = await created(editor)
     api.database.execute("UPDATE epoch SET firing = false")

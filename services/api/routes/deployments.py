@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from services.api import changes, creation, runs
+from services.api import changes, creation, edits, runs
 from services.api.auth import Caller, Editor, Viewer
 from services.api.bulk import bulk
 from services.api.fencing import Work, fencing
@@ -82,16 +82,15 @@ async def edit(
     wanted: DeploymentPatch,
     if_match: IfMatch = None,
 ) -> Deployment:
-    """Edit schedule, constraints, policies: at once. What is missing stays, null clears."""
-    return await _changed(
-        request,
-        response,
-        caller,
-        lambda connection, fence: changes.patch(
-            connection, caller, deployment_id, wanted.given(), if_match=if_match, fence=fence
-        ),
-        waits=False,
+    """Edit schedule, constraints, policies: at once. What is missing stays, null clears.
+
+    A lower limit first takes back from the host what has not started; it is refused (409) while that cannot be known.
+    """
+    room = workroom(request)
+    record = await edits.edit(
+        room.database, room.acknowledgements, caller, deployment_id, wanted.given(), if_match=if_match
     )
+    return _tagged(response, Deployment.of(record))
 
 
 @router.delete("/{deployment_id}")
@@ -202,14 +201,12 @@ async def run(
     return Execution.of(record)
 
 
-async def _changed(
-    request: Request, response: Response, caller: Caller, work: Work, *, waits: bool = True
-) -> Deployment:
+async def _changed(request: Request, response: Response, caller: Caller, work: Work) -> Deployment:
     """Make the change, then wait for the host that was fenced, if it is there to answer."""
     room = workroom(request)
     with fencing(room.database, room.acknowledgements, caller) as at_hosts:
         done, command_id = await at_hosts.make(work)
-        acknowledged = (await at_hosts.applied()).get(command_id, False) if waits else None
+        acknowledged = (await at_hosts.applied()).get(command_id, False)
     return _tagged(response, Deployment.of(done.record, host_acknowledged=acknowledged))
 
 
