@@ -80,7 +80,7 @@ def _going_on(scene: Scene, point: Point, before: int) -> Iterator[None]:
 
     def let_go() -> None:
         while scene.count_done(point.name) <= before:
-            if over.wait(0.05):
+            if over.wait(0.05) and scene.count_done(point.name) <= before:
                 return
         until_after(seconds)
         with contextlib.suppress(ProcessLookupError):
