@@ -13,6 +13,7 @@ from tests.chaos import rows as _rows  # noqa: F401 # registers them
 from tests.chaos.row import ROWS, Row
 from tests.chaos.stages import BUILDERS
 from tests.chaos.suite import Result, Suite, line
+from tests.support.versions import choose
 
 
 def _say(text: str) -> None:
@@ -48,6 +49,8 @@ def main() -> int:
     parser.add_argument("--drawn", action="store_true", help="only rows in which something is drawn")
     parser.add_argument("--results", type=Path, default=Path("chaos"), help="the folder of the results")
     parser.add_argument("--again", action="store_true", help="forget this seed's results of the chosen rows first")
+    parser.add_argument("--rabbitmq", choices=["4"], help="on this RabbitMQ, as `make versions` made it")
+    parser.add_argument("--postgres", choices=["15"], help="on this PostgreSQL, the same")
     parser.add_argument("--list", action="store_true", help="tell the rows and end")
     told = parser.parse_args()
     chosen = [row for row in _chosen(told.row) if row.drawn or not told.drawn]
@@ -56,7 +59,9 @@ def main() -> int:
             _say(f"{row.name:<42} {row.invariants:<12} {row.says}")
         return 0
     seed = told.seed if told.seed is not None else random.SystemRandom().randrange(1_000_000)
-    results = told.results / f"seed-{seed}.jsonl"
+    choose(postgres=bool(told.postgres), rabbitmq=bool(told.rabbitmq))
+    on = "".join(f"-{name}-{version}" for name in ("rabbitmq", "postgres") if (version := getattr(told, name)))
+    results = told.results / f"seed-{seed}{on}.jsonl"
     if told.again and results.exists():
         names = {row.name for row in chosen}
         kept = [

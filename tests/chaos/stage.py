@@ -31,6 +31,7 @@ from tests.chaos.small_disks import Places, unmount
 from tests.faults import orders
 from tests.support.ledger import LedgerDatabase, made_ledger
 from tests.support.link import Link, Links
+from tests.support.versions import chosen
 from tests.support.wait import until, until_after
 from tests.support.watcher import executions_below
 
@@ -239,8 +240,8 @@ def build(
         (folder / name).mkdir(parents=True, exist_ok=True)
     for script in (ROOT / "tests" / "support" / "scripts").glob("*.py"):
         shutil.copy(script, folder / "scripts")
-    postgres = postgres or Postgres(folder / "servers" / "postgres", log=folder / "log" / "postgres.log")
-    rabbitmq = rabbitmq or RabbitMQ(folder / "servers" / "rabbitmq", log=folder / "log" / "rabbitmq.log")
+    postgres = postgres or chosen().postgres(folder / "servers" / "postgres", log=folder / "log" / "postgres.log")
+    rabbitmq = rabbitmq or chosen().rabbitmq(folder / "servers" / "rabbitmq", log=folder / "log" / "rabbitmq.log")
     links = Links()
     try:
         postgres.start()

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from libs.stack.postgres import Postgres
-from libs.stack.rabbitmq import RabbitMQ
 from tests.chaos import rabbit
 from tests.chaos.small_disks import small_disks
 from tests.chaos.stage import Stage, build
+from tests.support.versions import chosen
 
 CONSUMER_TIMEOUT_MS = 2000
 
@@ -36,8 +35,8 @@ def cramped(folder: Path) -> Stage:
     places = small_disks(folder)
     return build(
         folder,
-        postgres=Postgres(places.postgres, log=folder / "log" / "postgres.log"),
-        rabbitmq=RabbitMQ(places.rabbitmq, log=folder / "log" / "rabbitmq.log"),
+        postgres=chosen().postgres(places.postgres, log=folder / "log" / "postgres.log"),
+        rabbitmq=chosen().rabbitmq(places.rabbitmq, log=folder / "log" / "rabbitmq.log"),
         places=places,
     )
 

@@ -81,17 +81,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--postgres", choices=["15"], default=None, help="the tests' PostgreSQL: 15, the same")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def choose(*, postgres: bool, rabbitmq: bool) -> None:
+    """Take the other versions from now on. StackError when the root of RabbitMQ's is not there."""
     global _chosen  # noqa: PLW0603 - options are of the whole run, and so are the functions that start servers
-    _chosen = Versions(
-        postgres_bin() if config.getoption("--postgres") else None,
-        rabbitmq_root() if config.getoption("--rabbitmq") else None,
-    )
+    _chosen = Versions(postgres_bin() if postgres else None, rabbitmq_root() if rabbitmq else None)
     if _chosen.rabbitmq_root is not None:
         try:
             find_rooted(_chosen.rabbitmq_root)
         except StackError as missing:
-            raise pytest.UsageError(f"{missing} `make versions` prepares it.") from missing
+            raise StackError(f"{missing} `make versions` prepares it.") from missing
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        choose(postgres=bool(config.getoption("--postgres")), rabbitmq=bool(config.getoption("--rabbitmq")))
+    except StackError as missing:
+        raise pytest.UsageError(str(missing)) from missing
 
 
 def pytest_report_header(config: pytest.Config) -> str:
