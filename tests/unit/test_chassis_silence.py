@@ -89,6 +89,12 @@ def test_a_queue_without_consumers_is_known_by_the_brokers_count() -> None:
     assert watch.seconds_until(Sign.COUNT, consumers=0) == LIMIT
 
 
+def test_who_is_given_messages_is_a_consumer_whatever_the_broker_counts() -> None:
+    # It answers so of a quorum queue when the queue's leader is too busy to tell.
+    watch = Watch()
+    assert all(watch.echoes(back=True, consumers=0, deliveries=number) is None for number in range(1, 100))
+
+
 def test_a_broker_that_does_not_answer_says_nothing() -> None:
     assert Watch().is_never_silent(ready=None, consumers=None)
     watch = Watch()

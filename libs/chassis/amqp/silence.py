@@ -4,8 +4,10 @@ Three signs, because each misses what another finds:
 
     echo      what we sent over the broker, and the broker confirmed, does not come back on the consumer's channel:
               the channel delivers nothing. (An empty queue looks the same without it.)
-    count     the broker knows no consumer of the queue, while we believe to be one. (The echo's own consumer may be
-              well meanwhile, and an empty queue hides it.)
+    count     the broker knows no consumer of the queue, while we believe to be one and are given nothing. (The echo's
+              own consumer may be well meanwhile, and an empty queue hides it.) RabbitMQ answers so too when the leader
+              of a quorum queue did not answer it in 250 ms (`stat` of its rabbit_quorum_queue.erl): one that is busy
+              gives us messages meanwhile, one without a majority does not and looks like a silence.
     backlog   messages wait in the queue, we have none in hand, and none is given to us: the broker has stopped feeding
               us. (Count and echo are well meanwhile.)
 
@@ -19,8 +21,8 @@ its last echo, says so in its echo, and the others hear it. Only when nobody say
 they silent: first whoever was given something before, since it is the active one; after twice the time all others.
 
 That others are there is known by their echoes, too: of a quorum queue the broker counts the active consumer alone,
-however many wait (seen with RabbitMQ 3.10 and 4.0). They are gone when we have heard none of them for `limit` seconds
-in which our own echoes came; while a broker takes nothing from publishers, nobody is heard.
+however many wait (`query_stat` of its rabbit_fifo.erl; seen with 3.10). They are gone when we have heard none of them
+for `limit` seconds in which our own echoes came; while a broker takes nothing from publishers, nobody is heard.
 """
 
 from __future__ import annotations
@@ -111,7 +113,7 @@ def judge(signs: Signs, seen: Look, limit: float) -> tuple[Signs, Sign | None]:
         seen,
         confirmed_when_heard,
         unheard=signs.unheard + passed if waits_for_echo else 0.0,
-        uncounted=signs.uncounted + passed if seen.consumers == 0 else 0.0,
+        uncounted=signs.uncounted + passed if seen.consumers == 0 and seen.deliveries == last.deliveries else 0.0,
         unfed=signs.unfed + passed if _is_unfed(last, seen, has_others=has_others) else 0.0,
         alone=alone,
     )
