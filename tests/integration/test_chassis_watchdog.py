@@ -98,7 +98,7 @@ async def test_who_is_paused_or_waits_is_well_and_who_is_stuck_is_found(rabbitmq
         ):
             # One is in hand for long, and no more may be: the rest waits before the eyes of both.
             await publisher.publish([_to(queue, body) for body in (b"1", b"2", b"3")])
-            await asyncio.gather(*(has_looked(one.proxy, 3, watchdogs=2) for one in (active, standby)))
+            await asyncio.gather(*(has_looked(one.proxy, 2.5, watchdogs=2) for one in (active, standby)))
             assert not consuming.done()
             assert not waiting.done()
             active.may_handle.set()
