@@ -52,6 +52,7 @@ async def test_after_a_restart_of_the_broker_under_load_everybody_is_back_and_no
         await are_consumed(lab._connection, *CENTRAL, *own)
         load = _Load(lab.host, stopping)
         loading = asyncio.create_task(forever(broker.amqp_url, "load", load.body, stopping))
+        stack.callback(loading.cancel)
         await true(lambda: load.sent > 2000, within=20, what="load")
 
         away = Stopwatch()

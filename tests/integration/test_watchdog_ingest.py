@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import httpx
 import pytest
 
 from libs.chassis.amqp.apart import PublisherApart
@@ -92,10 +93,11 @@ async def test_an_ingest_that_the_broker_does_not_know_ends_and_the_next_one_fol
     """The whole API, whose own supervisor starts its ingest anew."""
     deployment = lab.deploy("d")
     execution = lab.trigger(deployment)
+    port = free_port()
     environment = ingest_environment(proxy.url, lab.database.ingest_url) | {
         "PATH": os.environ["PATH"],  # noqa: TID251 - of the test itself
         "RIGBEAT_DATABASE_URL": lab.database.api_url,
-        "RIGBEAT_HTTP_PORT": str(free_port()),
+        "RIGBEAT_HTTP_PORT": str(port),
         "RIGBEAT_WEB_WORKERS": "1",
         "RIGBEAT_ARTIFACTS_URL": f"file://{tmp_path}/artifacts",
     }
@@ -113,6 +115,10 @@ async def test_an_ingest_that_the_broker_does_not_know_ends_and_the_next_one_fol
         proxy.heal()
         await lab.row_is(execution, "completed", None, False, within=20)
         since.says("the next one has folded what waited")
+        # The count outlives the child that counted.
+        counted = 'rigbeat_amqp_silent_consumers_total{queue="results.persist",sign="count"} 1.0'
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            assert counted in (await client.get("/metrics")).text
         log = api.log.read_text()
         assert "the consumer of results.persist is silent: the broker knows no consumer of the queue" in log
         assert "child=ingest exit_code=1" in log
