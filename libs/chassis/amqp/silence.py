@@ -21,8 +21,8 @@ its last echo, says so in its echo, and the others hear it. Only when nobody say
 they silent: first whoever was given something before, since it is the active one; after twice the time all others.
 
 That others are there is known by their echoes, too: of a quorum queue the broker counts the active consumer alone,
-however many wait (`query_stat` of its rabbit_fifo.erl; seen with 3.10). They are gone when we have heard none of them
-for `limit` seconds in which our own echoes came; while a broker takes nothing from publishers, nobody is heard.
+however many wait (`query_stat` of its rabbit_fifo.erl; seen with 3.10 and 4.0). They are gone when we have heard none
+of them for `limit` seconds in which our own echoes came; while a broker takes nothing from publishers, nobody is heard.
 """
 
 from __future__ import annotations
