@@ -26,5 +26,7 @@ class Settings(ServiceSettings):
     web_workers: int = Field(default=2, ge=1, le=64, description="processes that answer HTTP")
     web_database_connections: int = Field(default=8, ge=1, le=100, description="connections a web worker")
     watchdog_seconds: float = Field(
-        default=60, ge=1, description="a consumer that the broker gives nothing for so long, though it should, is ended"
+        default=60,
+        ge=1,
+        description="a consumer that the broker gives nothing for so long, though it should, ends its process",
     )

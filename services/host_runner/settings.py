@@ -45,7 +45,9 @@ class Settings(ServiceSettings):
     )
     watchdog_seconds: Annotated[
         float,
-        Field(ge=1, description="a consumer that the broker gives nothing for so long, though it should, is ended"),
+        Field(
+            ge=1, description="a consumer that the broker gives nothing for so long, though it should, ends its process"
+        ),
     ] = 60.0
     http_port: Annotated[
         int, Field(ge=0, le=65535, description="port of /livez, /readyz, /metrics; 0 takes a free one")

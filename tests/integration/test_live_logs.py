@@ -23,7 +23,7 @@ from libs.contracts.topology import LOGS, Exchange, log_key
 from libs.stack.rabbitmq import RabbitMQ
 from services.api.auth import Caller, Role
 from services.api.live_logs import Inbox, LiveLogs
-from services.api.log_follow import LOOK_EVERY_SECONDS, Follower
+from services.api.log_follow import LOOK_EVERY_SECONDS, LOOK_IN_THE_STORE_EVERY_SECONDS, Follower
 from services.api.routes.workroom import Workroom
 from services.host_runner.core.facts import Identity
 from services.host_runner.core.vocabulary import RunExited, RunRequested
@@ -31,10 +31,12 @@ from services.host_runner.deployments_log import DeploymentsLog
 from services.host_runner.journal import Journal
 from services.host_runner.live_output import BEHIND_BYTES, PIECE_BYTES, LiveOutput
 from services.host_runner.runner import Runner
+from tests.support.amqp_proxy import a_proxy
 from tests.support.api import Api, created
 from tests.support.host_runner import at, deployment, trigger
 from tests.support.outcomes import a_success
 from tests.support.wait import until_async
+from tests.support.watchdog import Stopwatch, true
 
 HOST = "lab-1"
 
@@ -248,3 +250,50 @@ async def test_a_follower_gets_each_byte_once_whatever_is_lost(
     finally:
         following.cancel()
         await publisher.close()
+
+
+async def test_a_consumer_that_the_broker_gives_nothing_any_more_costs_seconds_and_no_byte(
+    api: Api, editor: httpx.AsyncClient, rabbitmq: RabbitMQ, broker: AbstractConnection
+) -> None:
+    """Why live output has no watchdog: the store is looked into all the same."""
+    made = await created(editor)
+    execution = UUID((await editor.post(f"/deployments/{made['id']}/run")).json()["id"])
+    room: Workroom = api.app.state.workroom
+    caller = Caller("test", Role.VIEWER, api.team, None)
+    seen: list[str] = []
+
+    async def follow(live: LiveLogs) -> None:
+        async for event in Follower(room.database, room.logs, caller, execution, 0).events(live, HOST):
+            data = json.loads(event.data or "")
+            seen.append(data.get("text", ""))
+
+    async def has_all() -> bool:
+        return "".join(seen) == said
+
+    async with a_proxy(rabbitmq.amqp_url) as proxy:
+        live = LiveLogs(proxy.url)
+        await live.start()
+        following = asyncio.create_task(follow(live))
+        publisher = Publisher(broker)
+        said, late = "", []
+        try:
+            await true(lambda: proxy.consumed, within=10, what="it listens")
+            proxy.muted_queues |= proxy.consumed
+            for line in ("one\n", "two\n", "three\n", "four\n", "five\n", "six\n"):
+                piece = {"host": HOST, "execution_id": str(execution), "offset": len(said), "data": ""}
+                one = LogPiece.model_validate(piece).model_copy(update={"data": line.encode()})
+                await publisher.publish([message(HOST, execution, one.model_dump_json().encode())])
+                await room.logs.append(execution, len(said), line.encode())
+                said += line
+                stored = Stopwatch()
+                await until_async(has_all, within=3 * LOOK_IN_THE_STORE_EVERY_SECONDS, what=said)
+                late.append(stored.seconds)
+            assert proxy.dropped >= 6
+            stored.says(
+                f"lines that were lost live are shown; from the store on it took {[round(s, 1) for s in late]} s"
+            )
+            assert max(late) < LOOK_IN_THE_STORE_EVERY_SECONDS + 2 * LOOK_EVERY_SECONDS
+        finally:
+            following.cancel()
+            await publisher.close()
+            await live.stop(5)

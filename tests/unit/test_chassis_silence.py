@@ -15,9 +15,9 @@ STEP = pause_between(LIMIT)
 class Watch:
     """A consumer that is looked at every `STEP` seconds, unless the clock is moved by more."""
 
-    def __init__(self, **seen: Any) -> None:
+    def __init__(self, *, others_may_be: bool = False, **seen: Any) -> None:
         self.seen = Look(at=100.0, **({"ready": 0, "consumers": 1} | seen))
-        self.signs = begin(self.seen)
+        self.signs = begin(self.seen, others_may_be=others_may_be)
         self.sign: Sign | None = None
 
     def look(self, *, passed: float = STEP, **changes: Any) -> Sign | None:
@@ -89,6 +89,12 @@ def test_a_queue_without_consumers_is_known_by_the_brokers_count() -> None:
     assert watch.seconds_until(Sign.COUNT, consumers=0) == LIMIT
 
 
+def test_who_is_given_messages_is_a_consumer_whatever_the_broker_counts() -> None:
+    # It answers so of a quorum queue when the queue's leader is too busy to tell.
+    watch = Watch()
+    assert all(watch.echoes(back=True, consumers=0, deliveries=number) is None for number in range(1, 100))
+
+
 def test_a_broker_that_does_not_answer_says_nothing() -> None:
     assert Watch().is_never_silent(ready=None, consumers=None)
     watch = Watch()
@@ -124,6 +130,38 @@ def test_a_standby_is_well_while_the_active_one_says_that_it_works() -> None:
 def test_a_standby_is_well_while_the_queue_shrinks() -> None:
     watch = Watch(consumers=2, ready=100_000)
     assert all(watch.echoes(back=True, ready=100_000 - number, consumers=2) is None for number in range(1, 100))
+
+
+def test_a_standby_that_the_broker_does_not_count_is_well_while_the_active_one_says_that_it_works() -> None:
+    # A quorum queue's count is the active one alone: the standby must not take it for itself.
+    watch = Watch(others_may_be=True, ready=4000)
+    for number in range(1, 100):
+        # Now and then the two looks fall so that no echo comes between them.
+        heard = number - (number % 3 == 0)
+        assert watch.echoes(back=True, ready=4000 + number, others=heard, others_at_work=heard) is None
+
+
+def test_of_consumers_that_the_broker_does_not_count_the_active_one_is_found_stuck_first() -> None:
+    active, standby = (Watch(others_may_be=True, ready=5, deliveries=given) for given in (700, 0))
+    for number in range(1, 5):
+        signs = [one.echoes(back=True, ready=5, others=number) for one in (active, standby)]
+        assert signs == [Sign.BACKLOG if number == 4 else None, None]
+    signs = [standby.echoes(back=True, ready=5, others=number) for number in range(5, 9)]
+    assert signs == [None, None, None, Sign.BACKLOG]
+
+
+def test_who_has_not_heard_another_for_long_is_alone_with_the_backlog() -> None:
+    watch = Watch(others_may_be=True, ready=4000)
+    for number in range(1, 10):
+        assert watch.echoes(back=True, others=number, others_at_work=number) is None
+    assert watch.seconds_until(Sign.BACKLOG) == LIMIT, "the other has died, and the broker does not feed us instead"
+
+
+def test_who_hears_nobody_is_alone_only_while_its_own_echoes_come() -> None:
+    # The broker takes nothing from publishers, ours included: the active one may be at work all the same.
+    watch = Watch(others_may_be=True, ready=4000)
+    assert all(watch.look(ready=4000) is None for _ in range(100))
+    assert watch.seconds_until(Sign.BACKLOG) == LIMIT, "once they come, it is"
 
 
 def test_an_active_consumer_is_found_stuck_although_a_standby_is_well() -> None:

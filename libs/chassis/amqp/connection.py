@@ -63,6 +63,9 @@ async def connect(url: str, *, name: str, heartbeat: int = 10) -> AbstractConnec
         raise Refused(f"the broker does not let {name} in: {reason(error)}") from error
     except (amqp.AMQPError, OSError, EOFError) as error:  # TimeoutError is an OSError
         raise ConnectionLost(f"no broker for {name}: {reason(error)}") from error
+    except StopAsyncIteration as error:
+        # aiormq's word for a connection that was accepted and closed: a proxy whose broker is away.
+        raise ConnectionLost(f"no broker for {name}: it closed the connection at once") from error
 
 
 async def close(connection: AbstractConnection) -> None:

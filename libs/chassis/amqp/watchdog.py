@@ -20,6 +20,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from aio_pika.abc import AbstractConnection
 
@@ -51,13 +52,17 @@ _SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class EchoPath:
-    """Where an echo is sent, so that it comes to the consumer's channel; `sender` is unlike any other's."""
+    """Where an echo is sent, so that it comes to the consumer's channel; `sender` is unlike any other's.
+
+    `shared`: other consumers of the same queues may be there, and hear and send by the same path.
+    """
 
     exchange: str
     routing_key: str
     app_id: str
     sender: str
     clock: Callable[[], datetime]
+    shared: bool = False
 
 
 class Watchdog:
@@ -76,14 +81,14 @@ class Watchdog:
         self._limit = limit_seconds
         self._watched: dict[Subscription, Signs] = {}
         self._asking: asyncio.Task[dict[str, tuple[int, int] | None]] | None = None
-        self._sent = self._confirmed = self._back = self._others_at_work = self._heard = 0
+        self._sent = self._confirmed = self._back = self._others = self._others_at_work = self._heard = 0
         self._deliveries_told = 0
         self._has_route = True
 
     @contextlib.contextmanager
     def watching(self, subscription: Subscription) -> Iterator[None]:
         """Watch one more consumer of the channel, for as long as the block lasts."""
-        self._watched[subscription] = begin(self._seen(subscription, None))
+        self._watched[subscription] = begin(self._seen(subscription, None), others_may_be=self._path.shared)
         try:
             yield
         finally:
@@ -96,8 +101,9 @@ class Watchdog:
             return
         if delivery.correlation_id == self._path.sender:
             self._back += 1
-        elif delivery.body == AT_WORK:
-            self._others_at_work += 1
+        elif self._path.shared:  # else it is of a process that was here before us
+            self._others += 1
+            self._others_at_work += delivery.body == AT_WORK
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Watch until `stopping` is set. Raises `ConsumerSilent`; `ConnectionLost` as publishing and asking do."""
@@ -148,6 +154,7 @@ class Watchdog:
         """
         if self._asking is None:
             self._asking = asyncio.create_task(depths(self._connection, [one.queue for one in self._watched]))
+            self._asking.add_done_callback(_is_known)
         await asyncio.wait({self._asking}, timeout=within)
         if not self._asking.done():
             return {}
@@ -167,6 +174,7 @@ class Watchdog:
             at=asyncio.get_running_loop().time(),
             echoes_confirmed=self._confirmed,
             echoes_back=self._back,
+            others=self._others,
             others_at_work=self._others_at_work,
             channel_deliveries=self._heard + sum(one.deliveries for one in self._watched),
             deliveries=subscription.deliveries,
@@ -200,7 +208,15 @@ async def watched(work: Awaitable[None], watch: Awaitable[None]) -> None:
     finally:
         for one in (working, watching):
             one.cancel()
+            # The connection's end ends both, and one of them says so.
+            one.add_done_callback(_is_known)
         await asyncio.wait({working, watching})
+
+
+def _is_known(task: asyncio.Future[Any]) -> None:
+    """Whatever it ended with: if nobody waits for it any more, nobody needs to be told by the loop."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _is_told(stopping: asyncio.Event, within: float) -> bool:

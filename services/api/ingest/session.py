@@ -100,7 +100,7 @@ class QueueConsumer(Part):
         key = central_echo_key(self.queue)
         # No decision hangs on the two: who sent an echo, and when, is only told apart by the first.
         sender = f"{os.getpid()}-{os.urandom(8).hex()}"
-        path = EchoPath(LOGS, key, APP_ID, sender, clock=lambda: datetime.now(UTC))  # noqa: TID251
+        path = EchoPath(LOGS, key, APP_ID, sender, lambda: datetime.now(UTC), shared=True)  # noqa: TID251
         watchdog = Watchdog(connection, watch.echoes, path, limit_seconds=watch.limit_seconds)
         await subscription.overhear(await temporary_queue(connection, LOGS, key, most=MOST_ECHOES), watchdog.hear)
         with watchdog.watching(subscription):

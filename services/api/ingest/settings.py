@@ -17,5 +17,7 @@ class Settings(ServiceSettings):
     )
     http_host: str = "127.0.0.1"
     watchdog_seconds: float = Field(
-        default=60, ge=1, description="a consumer that the broker gives nothing for so long, though it should, is ended"
+        default=60,
+        ge=1,
+        description="a consumer that the broker gives nothing for so long, though it should, ends its process",
     )
