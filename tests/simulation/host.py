@@ -16,6 +16,7 @@ from libs.contracts import (
     CommandApplied,
     CommandResult,
     DeviceInfo,
+    DeviceState,
     Fence,
     HostHello,
     Sync,
@@ -23,16 +24,17 @@ from libs.contracts import (
     Void,
 )
 from libs.contracts.topology import commands_queue, triggers_queue
-from services.host_runner.core.facts import Identity
+from services.host_runner.core.facts import Identity, device_state
 from services.host_runner.core.host import Host
 from services.host_runner.core.vocabulary import Answer, Command, Event, Report
 from services.host_runner.deployments_log import DeploymentsLog
 from services.host_runner.journal import Journal
 from services.host_runner.runner import Runner
-from tests.simulation.broker import RESULTS, Broker, Letter, Queue, Receipt
+from tests.simulation.broker import RESULTS, Broker, Receipt
 from tests.simulation.checks import Checks
 from tests.simulation.ingest import Ingest
 from tests.simulation.journal import MemoryJournal
+from tests.simulation.queues import Letter, Queue
 from tests.simulation.room import Room
 from tests.simulation.scripts import Scripts
 
@@ -116,6 +118,10 @@ class Machine:
         """The step at which the runner dies next, for those who choose it."""
         self._last_seen: datetime | None = None
         self._consumers: list[Consumer] = []
+        self._acks: list[tuple[Consumer, Letter]] = []
+        """On their way to the broker."""
+        self._heard_of: Host | None = None
+        self.connected_at = room.now
         self._is_saying = False
         self._tick_at: datetime | None = None
 
@@ -148,8 +154,8 @@ class Machine:
             return
         self.room.fault("runner died", f"{self.name} {why}")
         self.life += 1
-        self.runner = None
         self.disconnect()
+        self.runner = None
         self.room.agenda.after(back_after, self.start)
 
     def reboot(self, back_after: float) -> None:
@@ -187,10 +193,12 @@ class Machine:
         """session.py: _work: commands first, a hello, what there is to say."""
         if life != self.life or self.is_connected or self.runner is None:
             return
-        if self.is_cut_off or not self._broker.is_declared:
+        mine = commands_queue(self.name), triggers_queue(self.name)
+        if self.is_cut_off or not all(self._broker.queues[name].is_there for name in mine):
             self.connect_later(self.room.dice.uniform(1, 10))
             return
         self.session += 1
+        self.connected_at = self.room.now
         self.is_connected = True
         self._is_saying = False
         self._consume(commands_queue(self.name))
@@ -203,9 +211,14 @@ class Machine:
         """The connection is gone; what was not acknowledged comes again."""
         if not self.is_connected:
             return
-        self._last_seen = self.last_seen()
+        self.goes_unheard()
         self.is_connected = False
         self.session += 1
+        for consumer, letter in self._acks:
+            # What was written to the connection before it ended may still arrive.
+            if self.room.dice.random() < 0.5:
+                consumer.queue.acked(consumer, [letter])
+        self._acks.clear()
         for consumer in self._consumers:
             consumer.queue.leave(consumer)
         self._consumers = []
@@ -237,6 +250,21 @@ class Machine:
     def goes_unheard(self) -> None:
         """Heartbeats are not consumed from now on."""
         self._last_seen = self.last_seen()
+        self._heard_of = self._as_heard()
+
+    def _as_heard(self) -> Host | None:
+        if self.runner is not None and self.is_connected and self._ingest.up_since is not None:
+            return self.runner.host
+        return self._heard_of
+
+    def has_decided_about(self, execution: UUID) -> bool:
+        """Whether it has taken or refused the trigger, or promised to refuse it."""
+        return execution in self.journal.remembered() or execution in self.checks.forgotten
+
+    def device(self, device: str) -> DeviceState | None:
+        """presence.sql: update_devices; what the device did at the last heartbeat, which says so within a second."""
+        host = self._as_heard()
+        return None if host is None else device_state(host, device)
 
     def _consume(self, name: str) -> None:
         consumer = Consumer(self, self.session, self._broker.queues[name])
@@ -293,7 +321,13 @@ class Machine:
             room.fault("acknowledgement lost", self.name)
             room.agenda.after(room.lag(), self._ack_is_lost, self.session)
         else:
-            room.agenda.after(room.lag(), consumer.queue.acked, consumer, [letter])
+            self._acks.append((consumer, letter))
+            room.agenda.after(room.lag(), self._ack_arrives, consumer, letter)
+
+    def _ack_arrives(self, consumer: Consumer, letter: Letter) -> None:
+        if (consumer, letter) in self._acks:
+            self._acks.remove((consumer, letter))
+            consumer.queue.acked(consumer, [letter])
 
     def _ack_is_lost(self, session: int) -> None:
         if self.session == session:
@@ -409,7 +443,7 @@ class Machine:
             if receipts != [Receipt.CONFIRMED]:
                 self.room.agenda.after(1.0, self._hello, session)
 
-        self._broker.publish(RESULTS, [Letter(hello)], heard)
+        self._broker.publish([(self._broker.queues[RESULTS], Letter(hello))], heard)
 
     def _say(self) -> None:
         """outbound.py: events: in order, and marked when they are confirmed."""
@@ -432,7 +466,8 @@ class Machine:
             else:
                 self.room.agenda.after(1.0, self._say)
 
-        self._broker.publish(RESULTS, [Letter(event) for _, event in batch], heard)
+        results = self._broker.queues[RESULTS]
+        self._broker.publish([(results, Letter(event)) for _, event in batch], heard)
 
 
 def _why(word: object) -> str:

@@ -25,11 +25,14 @@ from libs.contracts import (
 )
 from services.api.core import projection
 from services.api.ingest.hosts import answer_id
-from tests.simulation.broker import DEAD, RESULTS, Broker, Letter
+from tests.simulation.broker import DEAD, RESULTS, Broker
 from tests.simulation.ledger import EPOCH, Changes, Deployment, Ledger
+from tests.simulation.queues import Letter
 from tests.simulation.room import Room
 
 LISTEN = timedelta(seconds=30)
+SHORTLY = timedelta(seconds=25)
+"""By a pause of so long no host looks as if it were offline."""
 _OPEN_AT_HOST = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING)
 
 
@@ -69,18 +72,24 @@ class Ingest:
         self._broker = broker
         self._workers: dict[str, Worker] = {}
         self.up_since: datetime | None = None
+        self._ended_at = room.now
+        self.there_since = room.now
+        """Since then it was never away for longer than `SHORTLY`."""
         ledger.is_listening = self.is_listening
 
     def begin(self) -> None:
         """Connect."""
         self.up_since = self.room.now
+        if self.room.now - self._ended_at > SHORTLY:
+            self.there_since = self.room.now
         for name, prefetch in ((RESULTS, 500), (DEAD, 100)):
             self._workers[name] = worker = Worker(self, name, prefetch)
             self._broker.queues[name].consume(worker)
 
     def end(self) -> None:
         """Die, or lose the connection: what was not acknowledged comes again."""
-        self.up_since = None
+        if self.up_since is not None:
+            self.up_since, self._ended_at = None, self.room.now
         for name, worker in self._workers.items():
             self._broker.queues[name].leave(worker)
         self._workers = {}

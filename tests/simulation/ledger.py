@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.contracts import (
@@ -17,9 +17,12 @@ from libs.contracts import (
     Clock,
     Command,
     DeploymentStatus,
+    DeviceState,
     ExecutionStatus,
     Kind,
     Reason,
+    Resend,
+    Sync,
     Trigger,
     fire_id,
 )
@@ -133,12 +136,15 @@ class Ledger:
         self.unpublished: dict[str, dict[UUID, Parcel]] = {}
         self.unanswered: dict[UUID, Parcel] = {}
         """Commands that a host is to answer and has not."""
+        self._asked_again_at: dict[str, datetime] = {}
         self.backlogs: list[Left] = []
         self.holding: dict[UUID, Deployment] = {}
         """Deployments that may have something held."""
         self.fires = 0
         self.ring: Callable[[str | None], None] = lambda _: None
         self.last_seen: Callable[[str], datetime | None] = lambda _: None
+        self.device: Callable[[str, str], DeviceState | None] = lambda *_: None
+        """What a device does, by its host's last heartbeat."""
         self.is_listening: Callable[[], bool] = lambda: True
 
     # The outbox.
@@ -148,17 +154,30 @@ class Ledger:
         parcel = Parcel(message, self.room.now)
         if parcel.id not in self.outbox:
             self.outbox[parcel.id] = parcel
-            if not isinstance(message, Trigger | Clock):
+            if not isinstance(message, Trigger | Clock | Sync):
                 self.unanswered[parcel.id] = parcel
+            if isinstance(message, Resend):
+                self._asked_again_at[message.host] = self.room.now
             self.unpublished.setdefault(message.host, {})[parcel.id] = parcel
             self.ring(message.host)
 
     def publish_again(self, parcel: Parcel) -> None:
         """UPDATE outbox SET published_at = NULL."""
         parcel.published_at = None
+        kind = "trigger" if isinstance(parcel.message, Trigger) else "command"
+        self.room.history.traffic[f"{kind}s sent again"] += 1
         waiting = self.unpublished.setdefault(parcel.message.host, {})
         waiting[parcel.id] = parcel
         self.ring(parcel.message.host)
+
+    def was_asked_again(self, host: str, seconds: float) -> bool:
+        """sweep.sql: unsaid: whether a resend is under way, or was in the last so many seconds."""
+        at = self._asked_again_at.get(host)
+        if at is None:
+            return False
+        return at > self.room.now - timedelta(seconds=seconds) or any(
+            isinstance(parcel.message, Resend) and parcel.message.host == host for parcel in self.unanswered.values()
+        )
 
     def mark_published(self, parcels: Iterable[Parcel]) -> None:
         """outbox.sql: mark_published."""

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from libs.contracts.topology import triggers_queue
-from tests.simulation.broker import Letter
 from tests.simulation.host import Machine
 from tests.simulation.lab import BEGINS
 from tests.simulation.ledger import Deployment, Execution
+from tests.simulation.queues import Letter
 from tests.simulation.quiet import be_quiet
 from tests.simulation.room import Room
 from tests.simulation.trouble import STEPS, Trouble
@@ -73,7 +73,7 @@ class WorldMachine(RuleBasedStateMachine):
         parcel = executions[back % len(executions)] if executions else None
         if parcel is not None and parcel.not_after is not None and parcel.not_after > self.world.room.now:
             left = (parcel.not_after - self.world.room.now).total_seconds()
-            self.world.broker.queues[triggers_queue(parcel.message.host)].put(Letter(parcel.message, left))
+            self.world.broker.queues[triggers_queue(parcel.message.host)].put([Letter(parcel.message, left)])
 
     @rule(pick=picks)
     def drop_connection(self, pick: int) -> None:

@@ -65,6 +65,7 @@ def plenty() -> Trouble:
         spawn_fails=0.005,
         hours_between={
             "broker wiped": 60,
+            "queue deleted": 60,
             "broker restarted": 30,
             "schedulers away": 30,
             "ingest away": 40,
@@ -85,4 +86,35 @@ def worse() -> Trouble:
     trouble.runner_dies = 0.005
     trouble.slow = 0.03
     trouble.hours_between = {**trouble.hours_between, "host's clock set": 2, "host away": 5, "schedulers away": 4}
+    return trouble
+
+
+def astray() -> Trouble:
+    """Hosts are often away and their clocks are wrong, so that what was cancelled or given up comes after all."""
+    trouble = plenty()
+    trouble.frozen = 0.1
+    trouble.hours_between = {"host away": 1.5, "host's clock set": 1, "connection lost": 1, "schedulers away": 8}
+    return trouble
+
+
+def dying() -> Trouble:
+    """Runners die at every other moment; the broker keeps its data."""
+    trouble = plenty()
+    trouble.runner_dies = 0.03
+    trouble.disk_lost_too = 0.0
+    trouble.hours_between = {"runner restarted": 1, "host away": 10, "connection lost": 3}
+    return trouble
+
+
+def forgetful() -> Trouble:
+    """The broker loses its data again and again, with what nobody has taken in: the API's child is often away."""
+    trouble = plenty()
+    trouble.hours_between = {
+        "broker wiped": 1.5,
+        "queue deleted": 1.5,
+        "ingest away": 1,
+        "host away": 3,
+        "runner restarted": 10,
+        "host with a new disk": 40,
+    }
     return trouble
