@@ -121,7 +121,7 @@ class Broker:
                 late = room.dice.choice((0.0, 0.01, 1.0, 40.0, 400.0)) * room.dice.random()
                 room.agenda.after(late, self._again, queue, letter)
         if room.trouble.frozen and isinstance(letter.message, Trigger) and room.happens(room.trouble.frozen):
-            days = room.dice.uniform(0.1, 10)
+            days = room.dice.uniform(0.1, room.trouble.frozen_days)
             room.fault("message frozen", f"for {days:.1f} days, {queue.name}")
             self._leaves(letter, 1)
             room.agenda.after(days * 86_400, self._again, queue, letter)

@@ -10,9 +10,10 @@ from libs.contracts.topology import commands_queue, triggers_queue
 from services.scheduler.drain import LONGEST_RETRY_SECONDS, RETURNED, UNDELIVERABLE
 from services.scheduler.returned import Returned
 from tests.simulation.broker import DEAD, Broker, Receipt
-from tests.simulation.ledger import Ledger, Parcel
+from tests.simulation.ledger import Ledger
 from tests.simulation.queues import Letter
 from tests.simulation.room import Room
+from tests.simulation.rows import Parcel
 
 UNDELIVERABLE_SECONDS = 10.0
 """How long a message is tried for which there is no queue (`RIGBEAT_UNDELIVERABLE_SECONDS`)."""

@@ -24,6 +24,7 @@ class Faults:
         self._room = world.room
         self._kinds: dict[str, Callable[[], None]] = {
             "broker wiped": lambda: self._when_fires_leave(world.wipe_broker, self._some(1, 60)),
+            "results lost": self._lose_results,
             "queue deleted": lambda: self._when_fires_leave(self._delete_queue, self._some(0, DECLARE_SECONDS)),
             "broker restarted": lambda: world.restart_broker(self._some(1, 120)),
             "schedulers away": lambda: world.schedulers_away(self._some(60, 6 * 3600)),
@@ -46,6 +47,7 @@ class Faults:
 
     def _strike(self, kind: str) -> None:
         if kind in self._room.trouble.hours_between:
+            self._room.history.struck[kind] += 1
             self._kinds[kind]()
             self._later(kind)
 
@@ -61,6 +63,12 @@ class Faults:
         dice, agenda = self._room.dice, self._room.agenda
         to_the_minute = 60 - self._room.now.timestamp() % 60
         agenda.after(max(to_the_minute + dice.uniform(-3, 0.3), 0) if dice.random() < 0.7 else 0, do, seconds)
+
+    def _lose_results(self) -> None:
+        """What hosts say waits in the broker, for minutes, until the broker loses it."""
+        minutes = self._some(2, 10)
+        self._world.ingest_away(60 * minutes)
+        self._room.agenda.after(60 * minutes - 1, self._world.wipe_broker, self._some(1, 60))
 
     def _delete_queue(self, seconds: float) -> None:
         machine = self._machine()

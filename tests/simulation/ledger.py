@@ -5,9 +5,8 @@ Each method is one statement or one transaction; the simulator is single-threade
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -25,6 +24,7 @@ from libs.contracts import (
     Sync,
     Trigger,
     fire_id,
+    manual_id,
 )
 from libs.invariants.fires import Interval
 from libs.ledger.rows import DeploymentRow
@@ -33,93 +33,10 @@ from services.api.core import projection
 from services.api.core.projection import Outcome, Row
 from tests.simulation.checks import Checks
 from tests.simulation.room import Room
+from tests.simulation.rows import Changes, Deployment, Execution, HostRow, Left, Parcel
 
 EPOCH = 1
 """The ledger's epoch: no restore is simulated."""
-
-
-@dataclass(slots=True)
-class Execution:
-    """A row of `deployment_executions`; facts move `row`."""
-
-    row: Row
-    version: int
-    device_id: str
-    timeout_seconds: float
-    not_after: datetime | None = None
-    held: bool = False
-    published_at: datetime | None = None
-    cancel_requested: bool = False
-    by_host: bool = False
-
-    @property
-    def started(self) -> bool:
-        """As far as the ledger knows."""
-        return self.row.times.started_at is not None
-
-
-@dataclass(slots=True)
-class Deployment:
-    """A row of `deployments` with its history (`deployment_versions`)."""
-
-    row: DeploymentRow
-    next_due_at: datetime | None
-    updated_at: datetime
-    deleted_at: datetime | None = None
-    last_executed_at: datetime | None = None
-    intervals: list[Interval] = field(default_factory=list)
-    executions: dict[UUID, Execution] = field(default_factory=dict)
-    under_way: dict[UUID, Execution] = field(default_factory=dict)
-    """Open, or only presumed to have ended."""
-
-
-@dataclass(slots=True, eq=False)
-class Parcel:
-    """A row of `outbox`."""
-
-    message: Trigger | Command
-    created_at: datetime
-    published_at: datetime | None = None
-    attempts: int = 0
-    applied_at: datetime | None = None
-
-    @property
-    def id(self) -> UUID:
-        """The message's id."""
-        return self.message.execution_id if isinstance(self.message, Trigger) else self.message.command_id
-
-    @property
-    def not_after(self) -> datetime | None:
-        """A trigger's."""
-        return self.message.not_after if isinstance(self.message, Trigger) else None
-
-
-@dataclass(slots=True)
-class HostRow:
-    """A row of `hosts`, and what the devices of it are to be: (version, owner, since, expiry) of each lock."""
-
-    name: str
-    journal_id: UUID | None = None
-    locks: dict[str, tuple[int, str | None, datetime | None, datetime | None]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Left:
-    """A row of `backlogs`."""
-
-    deployment: Deployment
-    expression: str
-    timezone: str
-    window: int
-    backlog: Backlog
-
-
-@dataclass(slots=True)
-class Changes:
-    """As `services.api.ingest.executions.Changes`: what a transaction counts at its end."""
-
-    newly_counted: Counter[UUID] = field(default_factory=Counter)
-    last_executed_at: dict[UUID, datetime] = field(default_factory=dict)
 
 
 class Ledger:
@@ -156,8 +73,6 @@ class Ledger:
             self.outbox[parcel.id] = parcel
             if not isinstance(message, Trigger | Clock | Sync):
                 self.unanswered[parcel.id] = parcel
-            if isinstance(message, Resend):
-                self._asked_again_at[message.host] = self.room.now
             self.unpublished.setdefault(message.host, {})[parcel.id] = parcel
             self.ring(message.host)
 
@@ -173,11 +88,19 @@ class Ledger:
     def was_asked_again(self, host: str, seconds: float) -> bool:
         """sweep.sql: unsaid: whether a resend is under way, or was in the last so many seconds."""
         at = self._asked_again_at.get(host)
-        if at is None:
-            return False
-        return at > self.room.now - timedelta(seconds=seconds) or any(
-            isinstance(parcel.message, Resend) and parcel.message.host == host for parcel in self.unanswered.values()
-        )
+        is_lately = at is not None and at > self.room.now - timedelta(seconds=seconds)
+        return is_lately or self.is_asked_again(host)
+
+    def is_asked_again(self, host: str) -> bool:
+        """hosts.sql: asked_to_resend: whether a resend is under way."""
+        return any(isinstance(each.message, Resend) and each.message.host == host for each in self.unanswered.values())
+
+    def ask_again(self, host: str) -> None:
+        """sweep.py and answers.py: _ask_again."""
+        self.room.history.traffic["hosts asked again"] += 1
+        self.room.note("asked again", None, host)
+        self._asked_again_at[host] = self.room.now
+        self.enclose(Resend(command_id=manual_id(self.room.now, self.room.entropy()), host=host))
 
     def mark_published(self, parcels: Iterable[Parcel]) -> None:
         """outbox.sql: mark_published."""
@@ -317,6 +240,7 @@ class Ledger:
             return False
         self.checks.row_moved(before, after)
         execution.row = after
+        execution.said_nothing = {}
         execution.held = execution.held and after.status is ExecutionStatus.TRIGGERED
         deployment = self.deployments[after.deployment_id]
         self._index(deployment, execution)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -57,8 +57,9 @@ class Queue:
         for letter in letters:
             if letter.seconds is not None:
                 ends = self._room.now + timedelta(seconds=letter.seconds)
-                letter = replace(letter, expires_at=ends)  # noqa: PLW2901 # the same letter, with its time in this queue
-            self.ready.append(letter)
+                self.ready.append(Letter(letter.message, letter.seconds, ends))
+            else:
+                self.ready.append(letter)
         self.push()
 
     def take_away(self, until: datetime) -> list[Letter]:
@@ -105,7 +106,7 @@ class Queue:
         while self.ready:
             head = self.ready[0]
             if head.expires_at is not None and head.expires_at <= now:
-                self._bury(replace(self.ready.popleft(), seconds=None, expires_at=None, death=("expired", self.name)))
+                self._bury(Letter(self.ready.popleft().message, death=("expired", self.name)))
             elif room_left > 0:
                 room_left -= 1
                 out.append(self.ready.popleft())

@@ -10,8 +10,9 @@ from libs.schedule.plan import missed, window_seconds
 from services.scheduler.release import _why_never
 from tests.simulation.broker import Broker
 from tests.simulation.drain import Drains
-from tests.simulation.ledger import EPOCH, Execution, Ledger
+from tests.simulation.ledger import EPOCH, Ledger
 from tests.simulation.room import Room
+from tests.simulation.rows import Execution
 from tests.simulation.sweep import Sweep
 
 SWEEP_SECONDS = 30.0

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 
 from libs.contracts import Cancel, ExecutionStatus, Fence, Lock, Resend, Unlock, Void, manual_id
 from services.api.core.projection import Row, presume_lost, presume_missed
-from tests.simulation.ledger import Changes, Execution, Ledger, Parcel
+from tests.simulation.ledger import Ledger
 from tests.simulation.room import Room
+from tests.simulation.rows import Changes, Execution, Parcel
 
 REPUBLISH_SECONDS = 60.0
 OFFLINE = timedelta(seconds=30)
@@ -54,8 +55,11 @@ class Sweep:
         for parcel in list(ledger.unanswered.values()):
             if self.is_command_to_be_sent_again(parcel):
                 ledger.publish_again(parcel)
-        self._ask_again(asked)
-        self._ask_again({host: None for host in unsaid if not ledger.was_asked_again(host, 10 * REPUBLISH_SECONDS)})
+        for host in asked:
+            ledger.ask_again(host)
+        for host in unsaid:
+            if not ledger.was_asked_again(host, 10 * REPUBLISH_SECONDS):
+                ledger.ask_again(host)
 
     def _end_late(self) -> None:
         """sweep.sql: late and end_late."""
@@ -117,12 +121,6 @@ class Sweep:
                 deployment_id=after.deployment_id,
             )
         )
-
-    def _ask_again(self, hosts: dict[str, None]) -> None:
-        """sweep.py: _ask_again."""
-        for host in hosts:
-            self._room.note("asked again", None, host)
-            self._ledger.enclose(Resend(command_id=manual_id(self._room.now, self._room.entropy()), host=host))
 
     def _is_online(self, host: str) -> bool:
         seen = self._ledger.last_seen(host)

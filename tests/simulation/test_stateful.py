@@ -12,10 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from libs.contracts.topology import triggers_queue
 from tests.simulation.host import Machine
 from tests.simulation.lab import BEGINS
-from tests.simulation.ledger import Deployment, Execution
 from tests.simulation.queues import Letter
 from tests.simulation.quiet import be_quiet
 from tests.simulation.room import Room
+from tests.simulation.rows import Deployment, Execution
 from tests.simulation.trouble import STEPS, Trouble
 from tests.simulation.verdict import Verdict
 from tests.simulation.world import World

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
-from libs.contracts import OPEN, DeploymentStatus, ExecutionFact, ExecutionStatus, Kind
+from libs.contracts import OPEN, DeploymentStatus, ExecutionStatus, Kind
 from libs.invariants.fires import History, Period, Rows, broken_of_all
 from tests.simulation.checks import BrokenError
-from tests.simulation.ledger import Deployment, Execution
+from tests.simulation.rows import Deployment, Execution
 from tests.simulation.world import World
 
 
@@ -20,14 +20,6 @@ class Verdict:
         self._world = world
         self._ledger = world.ledger
         self._checks = world.checks
-        self.unknowable: set[UUID] = set()
-        """Executions of which the broker lost a host's word with its data, after it had confirmed it. A row that was
-        `triggered` then is presumed to have been missed, and nobody asks for that word: the host answers the question
-        with `held`, upon which the ledger waits for events.
-        """
-        for letter in world.lost_letters:
-            if isinstance(letter.message, ExecutionFact):
-                self.unknowable.add(letter.message.execution_id)
 
     def pronounce(self) -> None:
         """Raises `BrokenError` for the first thing that is wrong."""
@@ -89,7 +81,7 @@ class Verdict:
     def _the_ledger_says_what_hosts_said(self) -> Iterator[BrokenError]:
         for identity, execution in self._ledger.executions.items():
             row = execution.row
-            if identity in self._checks.forgotten or (identity in self.unknowable and row.presumed):
+            if identity in self._checks.forgotten:
                 continue
             word = self._checks.words.get(identity)
             said = row.status, row.outcome.reason
@@ -119,8 +111,8 @@ class Verdict:
         if row.status is DeploymentStatus.ACTIVE and counted >= row.max_executions:
             yield broken("I5", f"{row.name} has reached its limit and goes on", row.id)
         for identity in deployment.under_way:
-            # Only a host that lost its memory, or a broker that lost the word, may leave a place taken for ever.
-            if identity not in self._checks.forgotten and identity not in self.unknowable:
+            # Only a host that lost its memory may leave a place taken for ever.
+            if identity not in self._checks.forgotten:
                 yield broken("I5", f"{identity} keeps a place in the limit of {row.name}", identity)
 
     def _was_tried(self, identity: UUID) -> bool:

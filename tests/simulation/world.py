@@ -12,11 +12,12 @@ from tests.simulation.checks import Checks
 from tests.simulation.host import Machine
 from tests.simulation.ingest import Ingest
 from tests.simulation.lab import a_deployment
-from tests.simulation.ledger import Deployment, HostRow, Ledger
+from tests.simulation.ledger import Ledger
 from tests.simulation.people import People
 from tests.simulation.queues import Letter
 from tests.simulation.reaping import Reaping
 from tests.simulation.room import Room
+from tests.simulation.rows import Deployment, HostRow
 from tests.simulation.scheduler import Schedulers
 
 SETTLE_SECONDS = 900.0
