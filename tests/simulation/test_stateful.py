@@ -196,7 +196,7 @@ class WorldMachine(RuleBasedStateMachine):
 TestWorld = WorldMachine.TestCase
 # Another set of stories for each version of this file, the same for each run of it.
 TestWorld.settings = settings(
-    max_examples=60,
+    max_examples=45,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

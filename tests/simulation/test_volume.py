@@ -12,7 +12,7 @@ from tests.simulation.quiet import be_quiet
 from tests.simulation.run import run
 from tests.simulation.trouble import plenty
 
-FIRES = 20_000
+FIRES = 100_000
 WORLDS = 5
 MENDED = ("redelivered", "returned", "triggers sent again", "commands sent again", "hosts asked again")
 """What a run without it would not have put to the test."""
@@ -26,16 +26,17 @@ def test_every_invariant_holds_through_weeks_of_faults(seed: int, told: Told) ->
     struck: Counter[str] = Counter()
     traffic: Counter[str] = Counter()
     for one in seeds:
-        done = run(one, FIRES)
+        # At their ends worlds decide some more than they were asked for: the last one is asked for what is left.
+        done = run(one, FIRES // WORLDS if one != seeds[-1] else FIRES - fires)
         told.one(done)
         assert done.broken is None, done.complaint()
-        assert done.world.ledger.fires >= FIRES
         fires, weeks = fires + done.world.ledger.fires, weeks + done.weeks
         struck += done.world.room.history.struck
         traffic += done.world.room.history.traffic
         del done
         gc.collect()  # a world is large, and goes in circles
     told.all_of(WORLDS, fires, weeks, seeds)
+    assert fires >= FIRES
     assert not plenty().hours_between.keys() - struck.keys(), struck
     assert all(traffic[what] for what in MENDED), traffic
 

@@ -103,7 +103,7 @@ def astray() -> Trouble:
 def dying() -> Trouble:
     """Runners die at every other moment; the broker keeps its data."""
     trouble = plenty()
-    trouble.runner_dies = 0.03
+    trouble.runner_dies = 0.06
     trouble.disk_lost_too = 0.0
     trouble.hours_between = {"runner restarted": 1, "host away": 10, "connection lost": 3}
     return trouble
