@@ -13,7 +13,7 @@ OR_SAY := || { echo "The Python packages could not be installed, see above: chec
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cron versions test-versions chaos mutants bench check fmt clean
+.PHONY: help setup run test test-cron versions test-versions simulate chaos mutants bench check fmt clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ versions: .venv/.dev ## Prepare RabbitMQ 4 (Debian 13's) and PostgreSQL 15 (Debi
 
 test-versions: versions ## Run the integration tests on these: make test-versions TESTS=tests/integration/test_scheduler.py
 	@$(BIN)/python -m pytest --rabbitmq 4 --postgres 15 $(or $(TESTS),tests/integration) $(ARGS)
+
+simulate: .venv/.dev ## Weeks of a lab in one process: make simulate SEED=7 ARGS="--fires 200000 --trouble forgetful"
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 chaos: .venv/.dev ## The fault suite: make chaos SEED=7, one row: make chaos ROW=broker:wiped SEED=7, the rows: make chaos ARGS=--list
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(foreach row,$(ROW),--row '$(row)') $(ARGS)

@@ -91,10 +91,14 @@ class Executions(Part):
         pid: int | None = None
         if process.inspect(folder) is ShimState.NEVER_STARTED:
             begun = self._begin(run)
-            if isinstance(begun, Outcome):
-                self._exited(run, None, begun)
-                return
-            pid = begun
+            if isinstance(begun, int):
+                pid = begun
+            else:
+                # A shim of an earlier runner may be on its way yet: one that comes after this starts nothing.
+                process.cancel(folder)
+                if process.inspect(folder) is ShimState.NEVER_STARTED:
+                    self._exited(run, None, begun)
+                    return
         else:
             log.info("A run of an earlier runner is adopted", execution_id=str(run.id))
         if self._runner.is_cancelled(run.id):

@@ -4,8 +4,8 @@ Hosts are shared out by advisory locks, so a host's messages leave in the order 
 scheduler sends them. What is committed and not confirmed is sent again: the message has the same id and the same
 bytes, and whoever had it already does nothing.
 
-A message that the broker returns has no queue. A broker that lost its data has none for a moment, until the API has
-made them anew; so a returned message is tried again for a while before it goes to the dead letters.
+A message that the broker returns has no queue: it is tried again for a while (`returned.py`), then it goes to the dead
+letters.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from libs.chassis.logs import get_logger
 from libs.contracts.topology import DEAD
 from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection, Pool
 from services.scheduler import metrics
+from services.scheduler.returned import Returned
 from services.scheduler.statements import STATEMENTS
 
 log = get_logger(__name__)
@@ -59,8 +60,7 @@ class Drain(Part):
         wake: asyncio.Event,
     ) -> None:
         super().__init__()
-        self._undeliverable_seconds = undeliverable_seconds
-        self._returned_since: dict[int, float] = {}
+        self._returned: Returned[int] = Returned(undeliverable_seconds)
         self._pool = pool
         self._url = url
         self._batch = batch
@@ -115,27 +115,16 @@ class Drain(Part):
                 metrics.PUBLISHED.labels(receipt).inc(receipts.count(receipt))
             sent = [r["id"] for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.CONFIRMED]
             returned = [r for r, receipt in zip(records, receipts, strict=True) if receipt is Receipt.RETURNED]
-            given_up = self._given_up(records, returned)
+            hopeless = self._returned.given_up(
+                [record["id"] for record in records], [record["id"] for record in returned], time.monotonic()
+            )
+            given_up = [record for record in returned if record["id"] in hopeless]
             sent += await self._bury(publisher, given_up)
             # What came back was never delivered, so it is as if it had not been tried.
-            untried = frozenset(record["id"] for record in returned) - frozenset(record["id"] for record in given_up)
+            untried = frozenset(record["id"] for record in returned) - hopeless
             await self._mark(connection, records, frozenset(sent), untried)
         log.info("Published", messages=len(sent))
         return len(records), len(sent)
-
-    def _given_up(self, tried: Sequence[asyncpg.Record], returned: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
-        """Those that have had no queue for so long that nobody will make one."""
-        now = time.monotonic()
-        still = {record["id"]: self._returned_since.get(record["id"], now) for record in returned}
-        asked = {record["id"] for record in tried}
-        # What another scheduler's turn it was is waited for on; but not for ever, it may be out of the outbox by now.
-        elsewhere = {
-            key: since
-            for key, since in self._returned_since.items()
-            if key not in asked and now - since < 2 * self._undeliverable_seconds
-        }
-        self._returned_since = elsewhere | still
-        return [record for record in returned if now - still[record["id"]] >= self._undeliverable_seconds]
 
     async def _mark(
         self,

@@ -562,6 +562,27 @@ async def test_an_expired_trigger_is_missed_until_its_host_says_otherwise(lab: L
     assert letters == [("host.lab-1.triggers", "expired", "lab-1", lab.team, "trigger.v1", str(never))]
 
 
+async def test_a_host_that_holds_what_nobody_heard_of_is_asked_to_tell_again(lab: Lab) -> None:
+    deployment = lab.deploy("d")
+    unheard, also, heard = (lab.trigger(deployment) for _ in range(3))
+    for execution in (unheard, also, heard):
+        await lab.send(_expiring(lab.outgoing(trigger_message(execution, deployment))))
+    asked = "SELECT count(*) FROM outbox WHERE type = 'command.resend.v1'"
+    async with ingesting(lab):
+        for execution in (unheard, also, heard):
+            await lab.row_is(execution, "skipped", "missed", True)
+        await lab.tell(voided(fresh_id(), unheard, CommandResult.HELD, "lab-2"))
+        await lab.tell(Word(heard, deployment).started(), voided(fresh_id(), heard, CommandResult.HELD))
+        await lab.row_is(heard, "running", None, False)
+        assert lab.one(asked) == 0
+        await lab.tell(voided(fresh_id(), unheard, CommandResult.HELD), voided(fresh_id(), also, CommandResult.HELD))
+        await lab.value_is(1, asked)
+        await lab.tell(voided(fresh_id(), also, CommandResult.HELD), Word(also, deployment).started())
+        await lab.row_is(also, "running", None, False)
+    assert lab.one(asked) == 1
+    assert lab.one("SELECT host_name FROM outbox WHERE type = 'command.resend.v1'") == "lab-1"
+
+
 async def test_a_returned_trigger_was_never_delivered(lab: Lab) -> None:
     deployment = lab.deploy("d")
     returned, running = lab.trigger(deployment), lab.trigger(deployment, status="running")

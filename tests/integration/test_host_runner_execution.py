@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from libs.contracts import DeviceInfo, ExecutionFinished, ExecutionStatus, Reason, Trigger, decode
+from services.host_runner import process
+from services.host_runner.core.ending import Cause, How
 from services.host_runner.core.facts import Identity
+from services.host_runner.core.host import Run
 from services.host_runner.deployments_log import DeploymentsLog
 from services.host_runner.execution import START_SECONDS, Bench, Executions
 from services.host_runner.journal import Journal
@@ -208,3 +211,16 @@ async def test_a_shim_that_dies_before_its_mark_is_told_at_once(lab: Lab) -> Non
     ended = await lab.run("login", within)
     assert (ended.status, ended.reason) == (ExecutionStatus.FAILED, Reason.SPAWN_FAILED)
     assert "The shim did not start" in (ended.message or "")
+
+
+async def test_a_shim_that_comes_after_its_run_was_over_starts_nothing(lab: Lab) -> None:
+    """Its runner died when it had started it; the next one found no mark, and could not start the script."""
+    late = trigger("late", script_name="gone.py")
+    run = Run(late, now())
+    lab.executions._folder(run).mkdir(parents=True)
+    ended = await lab.run("late", within=10, script_name="gone.py")
+    assert (ended.execution_id, ended.reason) == (late.execution_id, Reason.SCRIPT_NOT_FOUND)
+    lab.executions._artifacts(run).mkdir(parents=True, exist_ok=True)
+    pid = process.spawn(lab.executions._spec(run, lab.scripts / "health.py"))
+    ending = await process.wait_ended(lab.executions._folder(run), pid)
+    assert (ending.outcome, ending.cause) == (How.NOT_SPAWNED, Cause.CANCELLED)

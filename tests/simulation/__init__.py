@@ -5,5 +5,5 @@ Real are the decisions of the scheduler (`libs.schedule.plan`), of the host (`se
 messages. What exists as SQL only has a small model here; each method of a model names the statement that it follows.
 Broker, disk, scripts and people are models too.
 
-`python -m tests.simulation --seed 7 --fires 20000` runs one world.
+`make simulate SEED=7` runs one world.
 """

@@ -36,8 +36,10 @@ class Agenda:
 
     def run_until(self, when: datetime) -> None:
         """Let everything up to `when` happen, and what follows from it."""
-        while self._heap and self._heap[0][0] <= when:
-            self.step()
+        heap = self._heap
+        while heap and heap[0][0] <= when:
+            self.now, _, do, arguments = heapq.heappop(heap)
+            do(*arguments)
         self.now = max(self.now, when)
 
     def run_for(self, seconds: float) -> None:

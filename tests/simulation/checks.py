@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from datetime import datetime
 from uuid import UUID
 
-from libs.contracts import OPEN, ExecutionStatus, Trigger, reachable
+from libs.contracts import OPEN, Command, ExecutionStatus, Trigger, reachable
 from services.api.core.projection import Row
 from services.host_runner.core.vocabulary import Cancelled, Finished, Report, Skipped
 from services.host_runner.journal import KEEP_DECIDED
@@ -24,6 +25,9 @@ class BrokenError(AssertionError):
         self.invariant = invariant
         self.about = about
 
+
+LEAST_PATIENCE_SECONDS = 5.0
+"""A broker that lost its data is waited for at least so long: ten seconds, less what a confirm may take."""
 
 Word = tuple[ExecutionStatus, str | None]
 """How a host said that an execution ended: status and reason."""
@@ -44,8 +48,8 @@ class Checks:
         """What its host admitted, of each deployment."""
         self.words: dict[UUID, Word] = {}
         """The last word of a host about each execution that ended."""
-        self.decided: set[UUID] = set()
-        """What a host has taken, or refused, and still remembers."""
+        self.said_at: dict[UUID, datetime] = {}
+        """When it said so."""
         self.given_up: dict[UUID, tuple[str, str]] = {}
         """Executions that a host promised never to start: which host, and in answer to what."""
         self.fences: dict[tuple[str, UUID], tuple[int, int]] = {}
@@ -55,6 +59,8 @@ class Checks:
         """
         self.is_unsettled: Callable[[UUID], bool] = lambda _: True
         """Whether the ledger lacks the host's last word about an execution, or a trigger of it may still come."""
+        self.on_missed: Callable[[Row], None] = lambda _: None
+        """A trigger is given up."""
         self.ran_again: Counter[UUID] = Counter()
         """Of them, those whose script was started again."""
         self.limits_lowered: set[UUID] = set()
@@ -118,9 +124,12 @@ class Checks:
         if identity in self.words and identity not in self.forgotten:
             raise self.broken("I4", f"the host says twice how {identity} ended", identity)
         self.words[identity] = word
+        self.said_at[identity] = self._room.now
 
     def row_moved(self, before: Row, after: Row) -> None:
         """The ledger changes a row."""
+        if before.status is ExecutionStatus.TRIGGERED and after.presumed:
+            self.on_missed(after)
         if before.status not in OPEN and not before.presumed and before.status is not after.status:
             raise self.broken("I4", f"{before.id} had ended {before.status} and becomes {after.status}", before.id)
         onward = after.status is before.status or before.presumed or after.status in reachable(before.status)
@@ -135,6 +144,11 @@ class Checks:
             return
         if count > limit:
             raise self.broken("I5", f"{deployment} counts {count} executions, its limit is {limit}", deployment)
+
+    def gave_up(self, message: Trigger | Command, seconds: float) -> None:
+        """A message goes to the dead letters because it has had no queue for so long."""
+        if seconds < LEAST_PATIENCE_SECONDS:
+            raise self.broken("I1", f"{message!r} is given up after {seconds:.1f} s without a queue")
 
     def disk_lost(self, host: str, decided: set[UUID], answered: set[UUID]) -> None:
         """What this host remembered is gone; nothing that it promised binds it any more. Of what it had decided, the

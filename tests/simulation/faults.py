@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+from libs.contracts.topology import commands_queue, triggers_queue
 from tests.simulation.host import Machine
 from tests.simulation.lab import CRONS
 from tests.simulation.world import World
 
+DECLARE_SECONDS = 60.0
+"""How often the API declares what somebody may have deleted (`RIGBEAT_DECLARE_SECONDS`)."""
 PEOPLE_HOURS = 0.4
 """Between two things that people do, on average."""
 
@@ -20,7 +23,9 @@ class Faults:
         self._world = world
         self._room = world.room
         self._kinds: dict[str, Callable[[], None]] = {
-            "broker wiped": lambda: world.wipe_broker(self._some(1, 60)),
+            "broker wiped": lambda: self._when_fires_leave(world.wipe_broker, self._some(1, 60)),
+            "results lost": self._lose_results,
+            "queue deleted": lambda: self._when_fires_leave(self._delete_queue, self._some(0, DECLARE_SECONDS)),
             "broker restarted": lambda: world.restart_broker(self._some(1, 120)),
             "schedulers away": lambda: world.schedulers_away(self._some(60, 6 * 3600)),
             "ingest away": lambda: world.ingest_away(self._some(60, 4 * 3600)),
@@ -42,6 +47,7 @@ class Faults:
 
     def _strike(self, kind: str) -> None:
         if kind in self._room.trouble.hours_between:
+            self._room.history.struck[kind] += 1
             self._kinds[kind]()
             self._later(kind)
 
@@ -51,6 +57,23 @@ class Faults:
 
     def _machine(self) -> Machine:
         return self._room.dice.choice(list(self._world.machines.values()))
+
+    def _when_fires_leave(self, do: Callable[[float], None], seconds: float) -> None:
+        """Often around the next full minute: then most is under way."""
+        dice, agenda = self._room.dice, self._room.agenda
+        to_the_minute = 60 - self._room.now.timestamp() % 60
+        agenda.after(max(to_the_minute + dice.uniform(-3, 0.3), 0) if dice.random() < 0.7 else 0, do, seconds)
+
+    def _lose_results(self) -> None:
+        """What hosts say waits in the broker, for minutes, until the broker loses it."""
+        minutes = self._some(2, 10)
+        self._world.ingest_away(60 * minutes)
+        self._room.agenda.after(60 * minutes - 1, self._world.wipe_broker, self._some(1, 60))
+
+    def _delete_queue(self, seconds: float) -> None:
+        machine = self._machine()
+        name = self._room.dice.choice((commands_queue(machine.name), triggers_queue(machine.name)))
+        self._world.delete_queue(machine, name, seconds)
 
     def _set_clock(self) -> None:
         machine, dice = self._machine(), self._room.dice

@@ -16,6 +16,8 @@ class History:
     def __init__(self) -> None:
         self.lines: list[tuple[datetime, str, UUID | None, str]] = []
         self.faults: Counter[str] = Counter()
+        self.struck: Counter[str] = Counter()
+        """The larger faults, by the names that `Trouble.hours_between` has for them."""
         self.traffic: Counter[str] = Counter()
 
     def note(self, at: datetime, what: str, about: UUID | None = None, detail: str = "") -> None:

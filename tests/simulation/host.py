@@ -6,87 +6,34 @@ die; whatever is lost in between, the next one finds in the journal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.contracts import (
     AnyCommand,
-    Cancel,
     CommandApplied,
-    CommandResult,
-    DeviceInfo,
-    Fence,
-    HostHello,
-    Sync,
+    DeviceState,
     Trigger,
-    Void,
 )
 from libs.contracts.topology import commands_queue, triggers_queue
-from services.host_runner.core.facts import Identity
+from services.host_runner.core.facts import Identity, device_state
 from services.host_runner.core.host import Host
-from services.host_runner.core.vocabulary import Answer, Command, Event, Report
-from services.host_runner.deployments_log import DeploymentsLog
-from services.host_runner.journal import Journal
-from services.host_runner.runner import Runner
-from tests.simulation.broker import RESULTS, Broker, Letter, Queue, Receipt
+from services.host_runner.core.vocabulary import Command
+from tests.simulation.broker import Broker
 from tests.simulation.checks import Checks
 from tests.simulation.ingest import Ingest
 from tests.simulation.journal import MemoryJournal
+from tests.simulation.queues import Letter
 from tests.simulation.room import Room
 from tests.simulation.scripts import Scripts
+from tests.simulation.speech import Speech
+from tests.simulation.watched import Consumer, WatchedRunner, has_taken
 
-FORGET_SECONDS = 6 * 3600.0
+KEEP_CONFIRMED = timedelta(hours=6)
+"""Not seven days: no row is open for longer here, and a host that is asked again says it all."""
+FORGET_SECONDS = 3 * 3600.0
 CLOCK_SECONDS = 1800.0
-MOST_AT_ONCE = 500
 MOST_UNSENT = 1_000_000
-
-
-class UnreadLog(DeploymentsLog):
-    """The deployments log, which nobody reads here."""
-
-    def __init__(self) -> None:  # the real one opens a file
-        pass
-
-    def synced(self, *_: object) -> None:
-        """Nothing."""
-
-    def noticed(self, *_: object) -> None:
-        """Nothing."""
-
-    def happened(self, *_: object) -> None:
-        """Nothing."""
-
-
-class WatchedRunner(Runner):
-    """The real one; the checks see what it decides."""
-
-    def __init__(self, host: Host, journal: Journal, identity: Identity, machine: Machine) -> None:
-        super().__init__(host, journal, identity, UnreadLog(), machine.clock)
-        self._machine = machine
-
-    def decide(self, event: Event) -> tuple[Command, ...]:
-        """Decide and write it down."""
-        commands = super().decide(event)
-        self._machine.has_decided(commands)
-        return commands
-
-
-class Consumer:
-    """One connection's consumer of one of the host's queues, one message at a time."""
-
-    prefetch = 1
-
-    def __init__(self, machine: Machine, session: int, queue: Queue) -> None:
-        self._machine = machine
-        self._session = session
-        self.queue = queue
-
-    def receive(self, letters: Sequence[Letter]) -> None:
-        """It came; the connection may be gone by now."""
-        if self._machine.session == self._session and self._machine.is_connected:
-            for letter in letters:
-                self._machine.take(self, letter)
 
 
 class Machine:
@@ -104,8 +51,9 @@ class Machine:
         self.max_parallel = max_parallel
         self.offset = timedelta()
         """What to add to database time for the host's clock."""
-        self.journal = MemoryJournal(room.new_id())
+        self.journal = MemoryJournal(room.new_id(), KEEP_CONFIRMED)
         self.scripts = Scripts(self)
+        self.speech = Speech(self, broker)
         self.runner: WatchedRunner | None = None
         self.life = 0
         self.session = 0
@@ -116,7 +64,10 @@ class Machine:
         """The step at which the runner dies next, for those who choose it."""
         self._last_seen: datetime | None = None
         self._consumers: list[Consumer] = []
-        self._is_saying = False
+        self._acks: list[tuple[Consumer, Letter]] = []
+        """On their way to the broker."""
+        self._heard_of: Host | None = None
+        self.connected_at = room.now
         self._tick_at: datetime | None = None
 
     def clock(self) -> datetime:
@@ -148,8 +99,8 @@ class Machine:
             return
         self.room.fault("runner died", f"{self.name} {why}")
         self.life += 1
-        self.runner = None
         self.disconnect()
+        self.runner = None
         self.room.agenda.after(back_after, self.start)
 
     def reboot(self, back_after: float) -> None:
@@ -164,7 +115,7 @@ class Machine:
         answered = {event.command_id for event in answers if isinstance(event, CommandApplied)}
         self.checks.disk_lost(self.name, self.journal.remembered(), answered)
         self.scripts.forget()
-        self.journal = MemoryJournal(self.room.new_id())
+        self.journal = MemoryJournal(self.room.new_id(), KEEP_CONFIRMED)
 
     def set_clock(self, offset: timedelta) -> None:
         """Somebody, or something, sets the host's clock; upkeep.py sees it within half a second."""
@@ -187,15 +138,16 @@ class Machine:
         """session.py: _work: commands first, a hello, what there is to say."""
         if life != self.life or self.is_connected or self.runner is None:
             return
-        if self.is_cut_off or not self._broker.is_declared:
+        mine = commands_queue(self.name), triggers_queue(self.name)
+        if self.is_cut_off or not all(self._broker.queues[name].is_there for name in mine):
             self.connect_later(self.room.dice.uniform(1, 10))
             return
         self.session += 1
+        self.connected_at = self.room.now
         self.is_connected = True
-        self._is_saying = False
         self._consume(commands_queue(self.name))
-        self._hello(self.session)
-        self._say()
+        self.speech.hello(self.session)
+        self.speech.say()
         self._admit_when_told_all(self.session, 0)
         self.room.agenda.after(10.0, self._ask_for_the_time, self.session, 3)
 
@@ -203,9 +155,14 @@ class Machine:
         """The connection is gone; what was not acknowledged comes again."""
         if not self.is_connected:
             return
-        self._last_seen = self.last_seen()
+        self.goes_unheard()
         self.is_connected = False
         self.session += 1
+        for consumer, letter in self._acks:
+            # What was written to the connection before it ended may still arrive.
+            if self.room.dice.random() < 0.5:
+                consumer.queue.acked(consumer, [letter])
+        self._acks.clear()
         for consumer in self._consumers:
             consumer.queue.leave(consumer)
         self._consumers = []
@@ -237,6 +194,21 @@ class Machine:
     def goes_unheard(self) -> None:
         """Heartbeats are not consumed from now on."""
         self._last_seen = self.last_seen()
+        self._heard_of = self._as_heard()
+
+    def _as_heard(self) -> Host | None:
+        if self.runner is not None and self.is_connected and self._ingest.up_since is not None:
+            return self.runner.host
+        return self._heard_of
+
+    def has_decided_about(self, execution: UUID) -> bool:
+        """Whether it has taken or refused the trigger, or promised to refuse it."""
+        return execution in self.journal.remembered() or execution in self.checks.forgotten
+
+    def device(self, device: str) -> DeviceState | None:
+        """presence.sql: update_devices; what the device did at the last heartbeat, which says so within a second."""
+        host = self._as_heard()
+        return None if host is None else device_state(host, device)
 
     def _consume(self, name: str) -> None:
         consumer = Consumer(self, self.session, self._broker.queues[name])
@@ -283,7 +255,7 @@ class Machine:
         else:
             assert isinstance(message, AnyCommand)
             todo = self.runner.tell(message)
-        self._promise(message)
+        has_taken(self, message)
         return todo
 
     def acknowledge(self, consumer: Consumer, letter: Letter) -> None:
@@ -293,7 +265,13 @@ class Machine:
             room.fault("acknowledgement lost", self.name)
             room.agenda.after(room.lag(), self._ack_is_lost, self.session)
         else:
-            room.agenda.after(room.lag(), consumer.queue.acked, consumer, [letter])
+            self._acks.append((consumer, letter))
+            room.agenda.after(room.lag(), self._ack_arrives, consumer, letter)
+
+    def _ack_arrives(self, consumer: Consumer, letter: Letter) -> None:
+        if (consumer, letter) in self._acks:
+            self._acks.remove((consumer, letter))
+            consumer.queue.acked(consumer, [letter])
 
     def _ack_is_lost(self, session: int) -> None:
         if self.session == session:
@@ -311,43 +289,12 @@ class Machine:
             self.kill(f"when it had {step}", self.room.dice.choice((1.0, 5.0, 60.0)))
         return True
 
-    def _promise(self, message: object) -> None:
-        """What the host has acknowledged by now, for the checks."""
-        match message:
-            case Fence():
-                self._promise_fence(message.deployment_id, (message.ledger_epoch, message.version))
-            case Sync():
-                for fence in message.fences:
-                    self._promise_fence(fence.deployment_id, (fence.ledger_epoch, fence.version))
-            case _:
-                pass
-
-    def _promise_fence(self, deployment: UUID, position: tuple[int, int]) -> None:
-        key = self.name, deployment
-        self.checks.fences[key] = max(self.checks.fences.get(key, (0, 0)), position)
-
-    def has_decided(self, commands: tuple[Command, ...]) -> None:
-        """The checks' part in each decision."""
-        for command in commands:
-            match command:
-                case Report(run, word):
-                    self.room.note("host", run.id, f"{self.name} says {type(word).__name__.lower()} {_why(word)}")
-                    self.checks.said(command)
-                case Answer(Cancel() | Void() as order, result) if result is CommandResult.UNKNOWN:
-                    self.room.note("host", order.execution_id, f"{self.name} buries it")
-                    self.checks.given_up[order.execution_id] = (
-                        self.name,
-                        f"{type(order).__name__.lower()} answered unknown",
-                    )
-                case _:
-                    pass
-
     # What time does.
 
     def decided(self) -> None:
         """After each decision: say what there is to say, and look when time will do something."""
         if self.runner is not None:
-            self._say()
+            self.speech.say()
             self._look_ahead()
 
     def _look_ahead(self) -> None:
@@ -386,58 +333,3 @@ class Machine:
             self._ingest.asked_for_the_time(self.name, self.clock())
             pause = 10.0 if soon else CLOCK_SECONDS
             self.room.agenda.after(pause, self._ask_for_the_time, session, max(soon - 1, 0))
-
-    # What it says.
-
-    def _hello(self, session: int) -> None:
-        if session != self.session or not self.is_connected or self.runner is None:
-            return
-        runner = self.runner
-        hello = HostHello(
-            host=self.name,
-            journal_id=runner.identity.journal_id,
-            runner_id=runner.identity.runner_id,
-            boot_id="boot",
-            runner_version="0",
-            held=tuple(run.id for run in runner.host.held()),
-            host_sent_at=self.clock(),
-            max_parallel=self.max_parallel,
-            devices=tuple(DeviceInfo(device_id=device) for device in self.devices),
-        )
-
-        def heard(receipts: list[Receipt]) -> None:
-            if receipts != [Receipt.CONFIRMED]:
-                self.room.agenda.after(1.0, self._hello, session)
-
-        self._broker.publish(RESULTS, [Letter(hello)], heard)
-
-    def _say(self) -> None:
-        """outbound.py: events: in order, and marked when they are confirmed."""
-        if not self.is_connected or self._is_saying or self.runner is None:
-            return
-        batch = self.journal.events_to_send(MOST_AT_ONCE)
-        if not batch:
-            return
-        self._is_saying = True
-        session, journal = self.session, self.journal
-
-        def heard(receipts: list[Receipt]) -> None:
-            if session != self.session:
-                return
-            self._is_saying = False
-            taken = [n for (n, _), receipt in zip(batch, receipts, strict=True) if receipt is Receipt.CONFIRMED]
-            journal.confirmed(taken, self.clock())
-            if len(taken) == len(batch):
-                self._say()
-            else:
-                self.room.agenda.after(1.0, self._say)
-
-        self._broker.publish(RESULTS, [Letter(event) for _, event in batch], heard)
-
-
-def _why(word: object) -> str:
-    reason = getattr(word, "reason", None)
-    outcome = getattr(word, "outcome", None)
-    if outcome is not None:
-        return f"{outcome.status} {outcome.reason or ''}".rstrip()
-    return str(reason or "")

@@ -25,11 +25,15 @@ from libs.contracts import (
 )
 from services.api.core import projection
 from services.api.ingest.hosts import answer_id
-from tests.simulation.broker import DEAD, RESULTS, Broker, Letter
-from tests.simulation.ledger import EPOCH, Changes, Deployment, Ledger
+from tests.simulation.broker import DEAD, RESULTS, Broker
+from tests.simulation.ledger import EPOCH, Ledger
+from tests.simulation.queues import Letter
 from tests.simulation.room import Room
+from tests.simulation.rows import Changes, Deployment, Execution
 
 LISTEN = timedelta(seconds=30)
+SHORTLY = timedelta(seconds=25)
+"""By a pause of so long no host looks as if it were offline."""
 _OPEN_AT_HOST = (ExecutionStatus.QUEUED, ExecutionStatus.RUNNING)
 
 
@@ -69,18 +73,24 @@ class Ingest:
         self._broker = broker
         self._workers: dict[str, Worker] = {}
         self.up_since: datetime | None = None
+        self._ended_at = room.now
+        self.there_since = room.now
+        """Since then it was never away for longer than `SHORTLY`."""
         ledger.is_listening = self.is_listening
 
     def begin(self) -> None:
         """Connect."""
         self.up_since = self.room.now
+        if self.room.now - self._ended_at > SHORTLY:
+            self.there_since = self.room.now
         for name, prefetch in ((RESULTS, 500), (DEAD, 100)):
             self._workers[name] = worker = Worker(self, name, prefetch)
             self._broker.queues[name].consume(worker)
 
     def end(self) -> None:
         """Die, or lose the connection: what was not acknowledged comes again."""
-        self.up_since = None
+        if self.up_since is not None:
+            self.up_since, self._ended_at = None, self.room.now
         for name, worker in self._workers.items():
             self._broker.queues[name].leave(worker)
         self._workers = {}
@@ -146,12 +156,15 @@ class Ingest:
         """fold.py: fold; executions.sql: insert_unknown."""
         ledger = self._ledger
         execution = ledger.executions.get(fact.execution_id)
+        if execution is not None and id(fact) in execution.said_nothing:
+            return  # the fold is pure: what it said of this very row it would say again
         if execution is None:
             deployment = ledger.deployments[fact.deployment_id]
             execution = ledger.insert(
                 deployment, fact.execution_id, fact.kind, fact.scheduled_at, None, None, by_host=True
             )
-        ledger.write(execution, projection.merge(execution.row, fact), changes, f"{fact.event} {fact.sequence}")
+        if not ledger.write(execution, projection.merge(execution.row, fact), changes, f"{fact.event} {fact.sequence}"):
+            execution.said_nothing[id(fact)] = fact
 
     def _greet(self, hello: HostHello, changes: Changes) -> None:
         """hosts.py: greet; executions.sql: lock_lost."""
@@ -224,10 +237,18 @@ class Ingest:
         if parcel is not None and parcel.message.host == answer.host and parcel.applied_at is None:
             parcel.applied_at = self.room.now
             ledger.unanswered.pop(answer.command_id, None)
-        is_unknown = answer.command == Void.type and answer.result is CommandResult.UNKNOWN
-        if is_unknown and answer.execution_id is not None:
-            execution = ledger.executions[answer.execution_id]
+        if answer.command != Void.type or answer.execution_id is None:
+            return
+        execution = ledger.executions[answer.execution_id]
+        if answer.result is CommandResult.UNKNOWN:
             ledger.write(execution, projection.confirm(execution.row), changes, "void answered unknown")
+        elif self.is_unheard(answer, execution):
+            ledger.ask_again(answer.host)
+
+    def is_unheard(self, answer: CommandApplied, execution: Execution) -> bool:
+        """answers.py: apply; hosts.sql: asked_to_resend."""
+        is_held = answer.result is CommandResult.HELD and execution.row.presumed
+        return is_held and not self._ledger.is_asked_again(answer.host)
 
     # dead_letters.py: store.
 

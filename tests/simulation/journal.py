@@ -7,7 +7,7 @@ every runner; a test holds it against the real journal, digest for digest.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.contracts import HostEvent, Reason
@@ -19,8 +19,10 @@ from services.host_runner.journal import KEEP_CONFIRMED, KEEP_DECIDED, KEEP_TOMB
 class MemoryJournal(Journal):
     """Keeps what `Journal` keeps, but for logs and artifacts."""
 
-    def __init__(self, fresh_id: UUID) -> None:  # the real one opens a file
+    def __init__(self, fresh_id: UUID, keep_confirmed: timedelta = KEEP_CONFIRMED) -> None:
+        # The real one opens a file.
         self.id = fresh_id
+        self._keep_confirmed = keep_confirmed
         self._sequence = 0
         self._runs: dict[UUID, tuple[str, Run]] = {}
         self._events: dict[int, tuple[HostEvent, datetime]] = {}
@@ -108,7 +110,7 @@ class MemoryJournal(Journal):
             if at < now - KEEP_TOMBSTONES:
                 del self._tombstones[identity]
         for number, at in list(self._confirmed_at.items()):
-            if at < now - KEEP_CONFIRMED and number not in self._unconfirmed:
+            if at < now - self._keep_confirmed and number not in self._unconfirmed:
                 del self._events[number]
                 del self._confirmed_at[number]
         return self._forgotten

@@ -5,10 +5,9 @@ Each method is one statement or one transaction; the simulator is single-threade
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from libs.contracts import (
@@ -17,11 +16,15 @@ from libs.contracts import (
     Clock,
     Command,
     DeploymentStatus,
+    DeviceState,
     ExecutionStatus,
     Kind,
     Reason,
+    Resend,
+    Sync,
     Trigger,
     fire_id,
+    manual_id,
 )
 from libs.invariants.fires import Interval
 from libs.ledger.rows import DeploymentRow
@@ -30,93 +33,10 @@ from services.api.core import projection
 from services.api.core.projection import Outcome, Row
 from tests.simulation.checks import Checks
 from tests.simulation.room import Room
+from tests.simulation.rows import Changes, Deployment, Execution, HostRow, Left, Parcel
 
 EPOCH = 1
 """The ledger's epoch: no restore is simulated."""
-
-
-@dataclass(slots=True)
-class Execution:
-    """A row of `deployment_executions`; facts move `row`."""
-
-    row: Row
-    version: int
-    device_id: str
-    timeout_seconds: float
-    not_after: datetime | None = None
-    held: bool = False
-    published_at: datetime | None = None
-    cancel_requested: bool = False
-    by_host: bool = False
-
-    @property
-    def started(self) -> bool:
-        """As far as the ledger knows."""
-        return self.row.times.started_at is not None
-
-
-@dataclass(slots=True)
-class Deployment:
-    """A row of `deployments` with its history (`deployment_versions`)."""
-
-    row: DeploymentRow
-    next_due_at: datetime | None
-    updated_at: datetime
-    deleted_at: datetime | None = None
-    last_executed_at: datetime | None = None
-    intervals: list[Interval] = field(default_factory=list)
-    executions: dict[UUID, Execution] = field(default_factory=dict)
-    under_way: dict[UUID, Execution] = field(default_factory=dict)
-    """Open, or only presumed to have ended."""
-
-
-@dataclass(slots=True, eq=False)
-class Parcel:
-    """A row of `outbox`."""
-
-    message: Trigger | Command
-    created_at: datetime
-    published_at: datetime | None = None
-    attempts: int = 0
-    applied_at: datetime | None = None
-
-    @property
-    def id(self) -> UUID:
-        """The message's id."""
-        return self.message.execution_id if isinstance(self.message, Trigger) else self.message.command_id
-
-    @property
-    def not_after(self) -> datetime | None:
-        """A trigger's."""
-        return self.message.not_after if isinstance(self.message, Trigger) else None
-
-
-@dataclass(slots=True)
-class HostRow:
-    """A row of `hosts`, and what the devices of it are to be: (version, owner, since, expiry) of each lock."""
-
-    name: str
-    journal_id: UUID | None = None
-    locks: dict[str, tuple[int, str | None, datetime | None, datetime | None]] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Left:
-    """A row of `backlogs`."""
-
-    deployment: Deployment
-    expression: str
-    timezone: str
-    window: int
-    backlog: Backlog
-
-
-@dataclass(slots=True)
-class Changes:
-    """As `services.api.ingest.executions.Changes`: what a transaction counts at its end."""
-
-    newly_counted: Counter[UUID] = field(default_factory=Counter)
-    last_executed_at: dict[UUID, datetime] = field(default_factory=dict)
 
 
 class Ledger:
@@ -133,12 +53,15 @@ class Ledger:
         self.unpublished: dict[str, dict[UUID, Parcel]] = {}
         self.unanswered: dict[UUID, Parcel] = {}
         """Commands that a host is to answer and has not."""
+        self._asked_again_at: dict[str, datetime] = {}
         self.backlogs: list[Left] = []
         self.holding: dict[UUID, Deployment] = {}
         """Deployments that may have something held."""
         self.fires = 0
         self.ring: Callable[[str | None], None] = lambda _: None
         self.last_seen: Callable[[str], datetime | None] = lambda _: None
+        self.device: Callable[[str, str], DeviceState | None] = lambda *_: None
+        """What a device does, by its host's last heartbeat."""
         self.is_listening: Callable[[], bool] = lambda: True
 
     # The outbox.
@@ -148,7 +71,7 @@ class Ledger:
         parcel = Parcel(message, self.room.now)
         if parcel.id not in self.outbox:
             self.outbox[parcel.id] = parcel
-            if not isinstance(message, Trigger | Clock):
+            if not isinstance(message, Trigger | Clock | Sync):
                 self.unanswered[parcel.id] = parcel
             self.unpublished.setdefault(message.host, {})[parcel.id] = parcel
             self.ring(message.host)
@@ -156,9 +79,28 @@ class Ledger:
     def publish_again(self, parcel: Parcel) -> None:
         """UPDATE outbox SET published_at = NULL."""
         parcel.published_at = None
+        kind = "trigger" if isinstance(parcel.message, Trigger) else "command"
+        self.room.history.traffic[f"{kind}s sent again"] += 1
         waiting = self.unpublished.setdefault(parcel.message.host, {})
         waiting[parcel.id] = parcel
         self.ring(parcel.message.host)
+
+    def was_asked_again(self, host: str, seconds: float) -> bool:
+        """sweep.sql: unsaid: whether a resend is under way, or was in the last so many seconds."""
+        at = self._asked_again_at.get(host)
+        is_lately = at is not None and at > self.room.now - timedelta(seconds=seconds)
+        return is_lately or self.is_asked_again(host)
+
+    def is_asked_again(self, host: str) -> bool:
+        """hosts.sql: asked_to_resend: whether a resend is under way."""
+        return any(isinstance(each.message, Resend) and each.message.host == host for each in self.unanswered.values())
+
+    def ask_again(self, host: str) -> None:
+        """sweep.py and answers.py: _ask_again."""
+        self.room.history.traffic["hosts asked again"] += 1
+        self.room.note("asked again", None, host)
+        self._asked_again_at[host] = self.room.now
+        self.enclose(Resend(command_id=manual_id(self.room.now, self.room.entropy()), host=host))
 
     def mark_published(self, parcels: Iterable[Parcel]) -> None:
         """outbox.sql: mark_published."""
@@ -298,6 +240,7 @@ class Ledger:
             return False
         self.checks.row_moved(before, after)
         execution.row = after
+        execution.said_nothing = {}
         execution.held = execution.held and after.status is ExecutionStatus.TRIGGERED
         deployment = self.deployments[after.deployment_id]
         self._index(deployment, execution)

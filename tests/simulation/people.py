@@ -26,7 +26,8 @@ from libs.contracts import (
 from libs.ledger.rows import DeploymentRow
 from libs.schedule.plan import ON_TIME_SECONDS
 from services.api.core import edit
-from tests.simulation.ledger import EPOCH, Deployment, Execution, Ledger
+from tests.simulation.ledger import EPOCH, Ledger
+from tests.simulation.rows import Deployment, Execution
 
 WHO = "ann"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -19,16 +19,17 @@ from tests.simulation.world import World
 
 HOSTS = 5
 DEVICES = 4
-DEPLOYMENTS = 40
+DEPLOYMENTS = 60
 MOST_WEEKS = 26
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What became of one seed. `broken` is None when every invariant held."""
+    """What became of one seed. `trouble` names what went wrong, `broken` is None when every invariant held."""
 
     seed: int
     fires: int
+    trouble: str
     world: World
     seconds: float
     broken: BrokenError | None
@@ -38,12 +39,16 @@ class Run:
         """Of everything that happened."""
         return self.world.room.history.digest()
 
+    @property
+    def weeks(self) -> float:
+        """How long it was in its own time."""
+        first = min(each.intervals[0].valid_from for each in self.world.ledger.deployments.values())
+        return (self.world.room.now - first) / timedelta(weeks=1)
+
     def lines(self) -> Iterator[str]:
         """What it did."""
         ledger, history = self.world.ledger, self.world.room.history
-        first = min(each.intervals[0].valid_from for each in ledger.deployments.values())
-        weeks = (self.world.room.now - first) / timedelta(weeks=1)
-        yield f"seed {self.seed}: {ledger.fires} fires in {weeks:.1f} simulated weeks, {self.seconds:.1f} s"
+        yield f"seed {self.seed}: {ledger.fires} fires in {self.weeks:.1f} simulated weeks, {self.seconds:.1f} s"
         ended = Counter(
             f"{each.row.status}{f' ({each.row.outcome.reason})' if each.row.outcome.reason else ''}"
             for each in ledger.executions.values()
@@ -62,15 +67,18 @@ class Run:
         """The broken invariant, the story of what is concerned, and the command that replays it."""
         assert self.broken is not None
         story = self.world.story(self.broken.about) if self.broken.about is not None else []
-        replay = f"python -m tests.simulation --seed {self.seed} --fires {self.fires}"
-        return "\n".join((str(self.broken), *story, f"Replay it: {replay}"))
+        return "\n".join((str(self.broken), *story, f"Replay it: {self.command()}"))
+
+    def command(self) -> str:
+        """What makes the same run again."""
+        return f'make simulate SEED={self.seed} ARGS="--fires {self.fires} --trouble {self.trouble}"'
 
 
-def run(seed: int, fires: int, trouble: Trouble | None = None) -> Run:
+def run(seed: int, fires: int, trouble: Callable[[], Trouble] = plenty) -> Run:
     """At least so many fires, with everything that can go wrong; then all is well and everything must be in order."""
     began = time.monotonic()
     gc.disable()  # nothing here goes in circles, and looking for it takes a tenth of the time
-    room = Room(seed, BEGINS[seed % len(BEGINS)], trouble or plenty())
+    room = Room(seed, BEGINS[seed % len(BEGINS)], trouble())
     world = World(room, hosts=HOSTS, devices=DEVICES, deployments=DEPLOYMENTS)
     Faults(world)
     broken = None
@@ -84,7 +92,7 @@ def run(seed: int, fires: int, trouble: Trouble | None = None) -> Run:
         broken = error
     finally:
         gc.enable()
-    return Run(seed, fires, world, time.monotonic() - began, broken)
+    return Run(seed, fires, trouble.__name__, world, time.monotonic() - began, broken)
 
 
 def _counts(counted: Counter[str]) -> str:

@@ -64,9 +64,11 @@ class Scripts:
             return
         limits = Limits(run.trigger.timeout_seconds)
         if runner.is_cancelled(run.id):
+            self._to_cancel.add(run.id)
             ending = Ending(How.NOT_SPAWNED, ended_at=machine.clock(), cause=Cause.CANCELLED)
             self._exited(run, None, judge(ending, limits))
         elif machine.room.happens(machine.room.trouble.spawn_fails):
+            self._to_cancel.add(run.id)
             self._exited(run, None, not_startable(Reason.SCRIPT_NOT_FOUND, "There is none", machine.clock()))
         else:
             # The new process is on its own from here on, whatever becomes of the runner.

@@ -12,9 +12,9 @@ from services.host_runner.core.facts import Identity
 from services.host_runner.core.vocabulary import RunExited, RunStarted
 from services.host_runner.journal import Journal
 from services.host_runner.runner import Runner
-from tests.simulation.host import UnreadLog
 from tests.simulation.journal import MemoryJournal
 from tests.simulation.quiet import be_quiet
+from tests.simulation.watched import UnreadLog
 from tests.support.host_runner import at, deployment, fence, lock, trigger, unlock
 from tests.support.outcomes import a_success
 

@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from libs.contracts.topology import triggers_queue
-from tests.simulation.broker import Letter
 from tests.simulation.host import Machine
 from tests.simulation.lab import BEGINS
-from tests.simulation.ledger import Deployment, Execution
+from tests.simulation.queues import Letter
 from tests.simulation.quiet import be_quiet
 from tests.simulation.room import Room
+from tests.simulation.rows import Deployment, Execution
 from tests.simulation.trouble import STEPS, Trouble
 from tests.simulation.verdict import Verdict
 from tests.simulation.world import World
@@ -73,7 +73,7 @@ class WorldMachine(RuleBasedStateMachine):
         parcel = executions[back % len(executions)] if executions else None
         if parcel is not None and parcel.not_after is not None and parcel.not_after > self.world.room.now:
             left = (parcel.not_after - self.world.room.now).total_seconds()
-            self.world.broker.queues[triggers_queue(parcel.message.host)].put(Letter(parcel.message, left))
+            self.world.broker.queues[triggers_queue(parcel.message.host)].put([Letter(parcel.message, left)])
 
     @rule(pick=picks)
     def drop_connection(self, pick: int) -> None:
@@ -196,7 +196,7 @@ class WorldMachine(RuleBasedStateMachine):
 TestWorld = WorldMachine.TestCase
 # Another set of stories for each version of this file, the same for each run of it.
 TestWorld.settings = settings(
-    max_examples=60,
+    max_examples=45,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

@@ -16,7 +16,8 @@ class Trouble:
     duplicate: float = 0.0
     """A message is put into its queue two to six times, some of them late."""
     frozen: float = 0.0
-    """One more copy of a trigger comes days later."""
+    """One more copy of a trigger comes later, by up to `frozen_days`."""
+    frozen_days: float = 10.0
     slow: float = 0.0
     """A step through the network takes up to a minute."""
     unsent: float = 0.0
@@ -52,19 +53,21 @@ def plenty() -> Trouble:
     return Trouble(
         duplicate=0.02,
         frozen=0.0005,
-        slow=0.01,
+        slow=0.003,
         unsent=0.004,
         confirm_lost=0.006,
         ack_lost=0.004,
         runner_dies=0.001,
         disk_lost_too=0.05,
         scheduler_dies=0.002,
-        ingest_dies=0.003,
+        ingest_dies=0.001,
         ingest_commits_late=0.3,
         shim_killed=0.005,
         spawn_fails=0.005,
         hours_between={
             "broker wiped": 60,
+            "results lost": 100,
+            "queue deleted": 60,
             "broker restarted": 30,
             "schedulers away": 30,
             "ingest away": 40,
@@ -83,6 +86,50 @@ def worse() -> Trouble:
     trouble = plenty()
     trouble.frozen = 0.03
     trouble.runner_dies = 0.005
+    trouble.ingest_dies = 0.01
     trouble.slow = 0.03
-    trouble.hours_between = {**trouble.hours_between, "host's clock set": 2, "host away": 5, "schedulers away": 4}
+    trouble.hours_between = {**trouble.hours_between, "host's clock set": 2, "host away": 5, "schedulers away": 2}
     return trouble
+
+
+def astray() -> Trouble:
+    """Hosts are often away and their clocks are wrong, so that what was cancelled or given up comes after all."""
+    trouble = plenty()
+    trouble.frozen, trouble.frozen_days = 0.2, 1.0
+    trouble.hours_between = {"host away": 1.5, "host's clock set": 1, "connection lost": 1, "schedulers away": 8}
+    return trouble
+
+
+def dying() -> Trouble:
+    """Runners die at every other moment; the broker keeps its data."""
+    trouble = plenty()
+    trouble.runner_dies = 0.06
+    trouble.disk_lost_too = 0.0
+    trouble.hours_between = {"runner restarted": 1, "host away": 10, "connection lost": 3}
+    return trouble
+
+
+def deaf() -> Trouble:
+    """The API's child dies at every other moment; neither the broker nor a host forgets anything."""
+    trouble = plenty()
+    trouble.ingest_dies = 0.03
+    trouble.disk_lost_too = 0.0
+    trouble.hours_between = {"ingest away": 5, "host away": 10, "connection lost": 3, "runner restarted": 5}
+    return trouble
+
+
+def forgetful() -> Trouble:
+    """The broker loses its data again and again, with what nobody has taken in: the API's child is often away."""
+    trouble = plenty()
+    trouble.hours_between = {
+        "results lost": 1.5,
+        "broker wiped": 3,
+        "queue deleted": 2,
+        "host away": 3,
+        "runner restarted": 10,
+        "host with a new disk": 40,
+    }
+    return trouble
+
+
+KINDS = {kind.__name__: kind for kind in (plenty, worse, astray, dying, deaf, forgetful)}

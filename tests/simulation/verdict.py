@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
-from libs.contracts import OPEN, Command, CommandApplied, DeploymentStatus, ExecutionFact, ExecutionStatus, Kind, Void
+from libs.contracts import OPEN, DeploymentStatus, ExecutionStatus, Kind
 from libs.invariants.fires import History, Period, Rows, broken_of_all
 from tests.simulation.checks import BrokenError
-from tests.simulation.ledger import Deployment, Execution
+from tests.simulation.rows import Deployment, Execution
 from tests.simulation.world import World
 
 
@@ -20,16 +20,6 @@ class Verdict:
         self._world = world
         self._ledger = world.ledger
         self._checks = world.checks
-        self.unknowable: set[UUID] = set()
-        """Executions of which a wipe took the host's word, or the question to the host, after the broker had confirmed;
-        and commands that it took, or the answers to them.
-        """
-        for letter in world.lost_letters:
-            message = letter.message
-            if isinstance(message, ExecutionFact | Void | CommandApplied) and message.execution_id:
-                self.unknowable.add(message.execution_id)
-            if isinstance(message, Command | CommandApplied):
-                self.unknowable.add(message.command_id)
 
     def pronounce(self) -> None:
         """Raises `BrokenError` for the first thing that is wrong."""
@@ -68,9 +58,8 @@ class Verdict:
                 yield broken("I7", f"{machine.name} has events that were never sent")
 
         for identity, parcel in self._ledger.unanswered.items():
-            if identity not in self.unknowable and identity not in self._checks.forgotten:
-                about = getattr(parcel.message, "execution_id", None)
-                yield broken("I7", f"{parcel.message.host} never answered {parcel.message!r}", about)
+            about = getattr(parcel.message, "execution_id", None)
+            yield broken("I7", f"{parcel.message.host} never answered {parcel.message!r}", about or identity)
 
     def _every_fire_has_its_row(self) -> Iterator[BrokenError]:
         histories, rows = [], {}
@@ -91,9 +80,9 @@ class Verdict:
 
     def _the_ledger_says_what_hosts_said(self) -> Iterator[BrokenError]:
         for identity, execution in self._ledger.executions.items():
-            if identity in self._checks.forgotten or identity in self.unknowable:
-                continue
             row = execution.row
+            if identity in self._checks.forgotten:
+                continue
             word = self._checks.words.get(identity)
             said = row.status, row.outcome.reason
             if word is not None and (word != said or row.presumed):
@@ -122,8 +111,8 @@ class Verdict:
         if row.status is DeploymentStatus.ACTIVE and counted >= row.max_executions:
             yield broken("I5", f"{row.name} has reached its limit and goes on", row.id)
         for identity in deployment.under_way:
-            # Only a host that lost its memory, or a broker that lost the word, may leave a place taken for ever.
-            if identity not in self._checks.forgotten and identity not in self.unknowable:
+            # Only a host that lost its memory may leave a place taken for ever.
+            if identity not in self._checks.forgotten:
                 yield broken("I5", f"{identity} keeps a place in the limit of {row.name}", identity)
 
     def _was_tried(self, identity: UUID) -> bool:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from libs.contracts import OPEN
 from libs.contracts.topology import commands_queue, triggers_queue
-from tests.simulation.broker import DEAD, RESULTS, Broker, Letter
+from tests.simulation.broker import DEAD, RESULTS, Broker
 from tests.simulation.checks import Checks
 from tests.simulation.host import Machine
 from tests.simulation.ingest import Ingest
 from tests.simulation.lab import a_deployment
-from tests.simulation.ledger import Deployment, HostRow, Ledger
+from tests.simulation.ledger import Ledger
 from tests.simulation.people import People
+from tests.simulation.queues import Letter
+from tests.simulation.reaping import Reaping
 from tests.simulation.room import Room
+from tests.simulation.rows import Deployment, HostRow
 from tests.simulation.scheduler import Schedulers
 
 SETTLE_SECONDS = 900.0
@@ -41,6 +45,7 @@ class World:
         for number in range(1, hosts + 1):
             self._enrol(f"host-{number}", devices)
         self.ledger.last_seen = lambda host: self.machines[host].last_seen()
+        self.ledger.device = lambda host, device: self.machines[host].device(device)
         self.checks.is_unsettled = self.is_unsettled
         self._team = room.new_id()
         self._made = 0
@@ -50,6 +55,9 @@ class World:
         for _ in range(deployments):
             self.create()
         self.schedulers.begin()
+        self.broker_whole_since = room.now
+        """Nothing of its data was lost since."""
+        Reaping(self)
         room.agenda.after(86_400, self._keep_house)
 
     def _enrol(self, name: str, devices: int) -> None:
@@ -77,13 +85,21 @@ class World:
 
     def _keep_house(self) -> None:
         self.room.agenda.after(86_400, self._keep_house)
-        self.schedulers.keep_house()
+        self.schedulers.sweeps.keep_house()
 
     def wipe_broker(self, without_queues_for: float) -> None:
-        """Its data is gone; everybody connects anew."""
+        """Its data is gone, and for so long its queues; everybody connects anew."""
         self.room.fault("broker wiped")
+        self.broker_whole_since = self.room.now + timedelta(seconds=without_queues_for)
         self.broker.wipe(without_queues_for)
         self._reconnect(without_queues_for)
+
+    def delete_queue(self, machine: Machine, name: str, seconds: float) -> None:
+        """Somebody deletes a host's queue, and its runner ends (`basic.cancel`); the API declares it anew."""
+        self.room.fault("queue deleted", f"{name} for {seconds:.1f} s")
+        self.broker_whole_since = self.room.now + timedelta(seconds=seconds)
+        self.broker.delete(self.broker.queues[name], seconds)
+        machine.kill("without its queue", 1.0)
 
     def restart_broker(self, seconds: float) -> None:
         """Its data stays; everybody connects anew."""
@@ -141,6 +157,7 @@ class World:
         """Whether everything has come to its end."""
         return not (
             self.ledger.open
+            or self.ledger.unanswered
             or self.ledger.backlogs
             or any(self.ledger.unpublished.values())
             or any(machine.journal.count_unsent() for machine in self.machines.values())

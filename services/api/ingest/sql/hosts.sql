@@ -80,6 +80,11 @@ FROM unnest($1::uuid[], $2::text[], $3::text[]) AS f (message_id, host_name, res
 WHERE o.message_id = f.message_id AND o.host_name = f.host_name AND o.applied_at IS NULL
 RETURNING o.message_id;
 
+-- name: asked_to_resend
+-- Of these hosts, those that have not answered yet: what they send then has everything in it.
+SELECT DISTINCT host_name FROM outbox
+WHERE host_name = ANY ($1::text[]) AND type = 'command.resend.v1' AND applied_at IS NULL;
+
 -- name: update_devices
 UPDATE devices d
 SET status = f.status, execution_id = f.execution_id, pending = f.pending::uuid[]
