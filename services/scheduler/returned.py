@@ -13,21 +13,21 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Returned(Generic[Key]):
-    """Since when each message has come back, as far as one scheduler saw it. Times are seconds of any steady clock."""
+    """Since when, and when last, each message has come back, as far as one scheduler saw it. In seconds of a steady clock."""
 
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
-        self._since: dict[Key, float] = {}
+        self._seen: dict[Key, tuple[float, float]] = {}
 
     def given_up(self, tried: Collection[Key], returned: Collection[Key], now: float) -> frozenset[Key]:
         """Those of `returned` that have had no queue for so long that nobody will make one; `tried` holds them all."""
-        still = {key: self._since.get(key, now) for key in returned}
-        asked = frozenset(tried)
-        # What another scheduler's turn it was is waited for on; but not for ever, it may be out of the outbox by now.
-        elsewhere = {
-            key: since
-            for key, since in self._since.items()
-            if key not in asked and now - since < 2 * self._patience_seconds
+        # What another scheduler's turn it was is waited for on; but not for ever: it may have been sent, and come back
+        # for another reason, another day.
+        known = {
+            key: (since, last) for key, (since, last) in self._seen.items() if now - last < 2 * self._patience_seconds
         }
-        self._since = elsewhere | still
+        still = {key: known[key][0] if key in known else now for key in returned}
+        asked = frozenset(tried)
+        elsewhere = {key: times for key, times in known.items() if key not in asked}
+        self._seen = elsewhere | {key: (since, now) for key, since in still.items()}
         return frozenset(key for key, since in still.items() if now - since >= self._patience_seconds)
