@@ -13,7 +13,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Returned(Generic[Key]):
-    """Since when and when last each message has come back, as far as one scheduler saw it. Seconds of a steady clock."""
+    """Since when and when last each message has come back, as one scheduler saw it, in seconds of a steady clock."""
 
     def __init__(self, patience_seconds: float) -> None:
         self._patience_seconds = patience_seconds
