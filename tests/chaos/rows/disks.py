@@ -20,9 +20,23 @@ def _fill(scene: Scene, name: str) -> None:
             scene.stage.to_next_minute()
             scene.some_time(1, 3)
     scene.stage.postgres.start()  # it may have ended itself
+    if name == "rabbitmq":
+        _restart_if_dead(scene)
     scene.stage.wait_until_ready(90)
     scene.fire(within=60)
     scene.fire(within=60)
+
+
+def _restart_if_dead(scene: Scene) -> None:
+    """The log of its quorum queues may give up when it cannot write; then only a restart brings it back, an operator's."""
+    try:
+        scene.stage.wait_until_ready(30)
+    except AssertionError:
+        log = scene.stage.rabbitmq.log.read_text(errors="replace")
+        assert "enospc" in log, "the broker does not serve, and its disk is not why"
+        scene.stage.rabbitmq.stop()
+        scene.stage.rabbitmq.start()
+        scene.notes.append("the broker had lost its queues' log and was started again")
 
 
 for _name, _says in {
