@@ -28,7 +28,7 @@ def _fill(scene: Scene, name: str) -> None:
 
 
 def _restart_if_dead(scene: Scene) -> None:
-    """The log of its quorum queues may give up when it cannot write; then only its operator's restart brings it back."""
+    """The log of its quorum queues may give up when it cannot write; then its operator's restart brings it back."""
     try:
         scene.stage.wait_until_ready(30)
     except AssertionError:
