@@ -292,7 +292,7 @@ async def test_a_consumer_that_the_broker_gives_nothing_any_more_costs_seconds_a
             stored.says(
                 f"lines that were lost live are shown; from the store on it took {[round(s, 1) for s in late]} s"
             )
-            assert max(late) < LOOK_IN_THE_STORE_EVERY_SECONDS + 2 * LOOK_EVERY_SECONDS
+            assert max(late) < 2 * LOOK_IN_THE_STORE_EVERY_SECONDS
         finally:
             following.cancel()
             await publisher.close()
