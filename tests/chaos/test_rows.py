@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import rows as _rows  # noqa: F401 # registers them
+from tests.chaos.report import table
 from tests.chaos.row import ROWS
 from tests.chaos.stage import Stage, build
 from tests.chaos.suite import Result, Suite, line, read, run_row
@@ -59,6 +60,15 @@ def test_results_are_kept_and_resumed(tmp_path: Path) -> None:
     )
     results = Suite(1, kept, {"common": _never}, lambda _: None).run([row])
     assert results == read(kept) == [Result("kill:any", 1, "I1", 2.0, [], ["I1: x"])]
+
+
+def test_the_report_tells_what_held_what_broke_and_what_was_not_run() -> None:
+    one = {"kill:any": Result("kill:any", 1, "I1 to I7", 12.3, ["3 completed"], [])}
+    two = {"kill:any": Result("kill:any", 2, "I1 to I7", 9.0, ["4 completed"], ["I3: x"])}
+    lines = table({"seed 1": one, "seed 2": two})
+    assert "| `kill:any` | I1 to I7 | 12 s | **broken** | 3 completed |" in lines
+    assert "| `users:race` | I1 to I7 |  |  |  |" in lines
+    assert lines[-1] == "seed 2: 1 rows, 0 held, 1 broken, 0 minutes."
 
 
 def _never(_: Path) -> Stage:
