@@ -196,7 +196,7 @@ MUTANTS = (
 
 
 def attempt(mutant: Mutant) -> tuple[str, list[str]]:
-    """`found` with what was broken, `survived`, or `no mutant` when the place is not there any more."""
+    """`found` with what broke, `survived`, `no verdict`, or `no mutant` when the place is not there any more."""
     folder = Path(tempfile.mkdtemp(prefix="rigbeat-mutant-"))
     try:
         for name in COPIED:
@@ -218,8 +218,10 @@ def attempt(mutant: Mutant) -> tuple[str, list[str]]:
                 (folder / "results" / f"seed-{SEED}.jsonl").read_text().splitlines() if ended.code in {0, 1} else []
             )
             broken = [sentence for line in results for sentence in json.loads(line)["broken"]]
+            if broken:
+                return "found", [f"{row}: {broken[0]}"]
             if ended.code != 0:
-                return "found", [f"{row}: {(broken or [ended.tail(2)])[0]}"]
+                return "no verdict", [f"{row}: {ended.tail(2)}"]
             seen.append(row)
         return "survived", [f"green: {', '.join(seen)}"]
     finally:
@@ -237,7 +239,7 @@ def main() -> int:
         verdict, words = attempt(mutant)
         survived += verdict != "found"
         took = time.monotonic() - began
-        sys.stdout.write(f"{verdict:<9} {mutant.name:<22} {took:4.0f} s  {mutant.says}: {words[0]}\n")
+        sys.stdout.write(f"{verdict:<10} {mutant.name:<22} {took:4.0f} s  {mutant.says}: {words[0]}\n")
         sys.stdout.flush()
     sys.stdout.write(f"{len(chosen)} mutants, {len(chosen) - survived} found\n")
     return int(survived > 0)
