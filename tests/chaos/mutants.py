@@ -48,9 +48,25 @@ MUTANTS = (
         "ack-before-journal",
         "a delivery is acknowledged before it is decided and written down",
         "services/host_runner/intake.py",
-        "        try:\n            todo = decide(decode(delivery.type, delivery.body))\n",
+        "        try:\n"
+        "            todo = decide(decode(delivery.type, delivery.body))\n"
+        "        except ContractError as error:\n"
+        '            log.warning("A message goes to the dead letters", queue=queue, id=delivery.message_id, reason=str(error))\n'
+        '            await dead.bury(delivery, queue=queue, reason=f"ContractError: {error}")\n'
+        "            todo = ()\n"
+        "        try:\n"
+        "            await subscription.ack(delivery.delivery_tag)\n"
+        "        finally:\n"
+        "            # It is decided, whether or not the broker hears of it: a redelivery does nothing.\n"
+        "            self._runner.perform(todo)\n",
         "        await subscription.ack(delivery.delivery_tag)\n"
-        "        try:\n            todo = decide(decode(delivery.type, delivery.body))\n",
+        "        try:\n"
+        "            todo = decide(decode(delivery.type, delivery.body))\n"
+        "        except ContractError as error:\n"
+        '            log.warning("A message goes to the dead letters", queue=queue, id=delivery.message_id, reason=str(error))\n'
+        '            await dead.bury(delivery, queue=queue, reason=f"ContractError: {error}")\n'
+        "            todo = ()\n"
+        "        self._runner.perform(todo)\n",
         ("kill:runner.command.journaled", "kill:runner.trigger.received"),
     ),
     Mutant(
@@ -214,13 +230,12 @@ def attempt(mutant: Mutant) -> tuple[str, list[str]]:
         for row in mutant.rows:
             command = [sys.executable, "-m", "tests.chaos", "--seed", str(SEED), "--row", row, "--results", "results"]
             ended = run(command, cwd=folder, within=SECONDS)
-            results = (
-                (folder / "results" / f"seed-{SEED}.jsonl").read_text().splitlines() if ended.code in {0, 1} else []
-            )
+            written = folder / "results" / f"seed-{SEED}.jsonl"
+            results = written.read_text().splitlines() if written.exists() else []
             broken = [sentence for line in results for sentence in json.loads(line)["broken"]]
             if broken:
                 return "found", [f"{row}: {broken[0]}"]
-            if ended.code != 0:
+            if ended.code != 0 or not results:
                 return "no verdict", [f"{row}: {ended.tail(2)}"]
             seen.append(row)
         return "survived", [f"green: {', '.join(seen)}"]
