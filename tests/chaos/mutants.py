@@ -51,7 +51,8 @@ MUTANTS = (
         "        try:\n"
         "            todo = decide(decode(delivery.type, delivery.body))\n"
         "        except ContractError as error:\n"
-        '            log.warning("A message goes to the dead letters", queue=queue, id=delivery.message_id, reason=str(error))\n'
+        '            log.warning("A message goes to the dead letters", queue=queue, '
+        "id=delivery.message_id, reason=str(error))\n"
         '            await dead.bury(delivery, queue=queue, reason=f"ContractError: {error}")\n'
         "            todo = ()\n"
         "        try:\n"
@@ -63,7 +64,8 @@ MUTANTS = (
         "        try:\n"
         "            todo = decide(decode(delivery.type, delivery.body))\n"
         "        except ContractError as error:\n"
-        '            log.warning("A message goes to the dead letters", queue=queue, id=delivery.message_id, reason=str(error))\n'
+        '            log.warning("A message goes to the dead letters", queue=queue, '
+        "id=delivery.message_id, reason=str(error))\n"
         '            await dead.bury(delivery, queue=queue, reason=f"ContractError: {error}")\n'
         "            todo = ()\n"
         "        self._runner.perform(todo)\n",
