@@ -85,7 +85,7 @@ MUTANTS = (
         "services/host_runner/shim.py",
         "            posix.unlink(self.status, dir_fd=self.folder)\n            return False\n",
         "            pass\n",
-        ("kill:runner.spawn.done", "kill:shim.mark.made"),
+        ("shim:late-and-another", "kill:runner.spawn.done"),
     ),
     Mutant(
         "no-fence",
@@ -101,7 +101,7 @@ MUTANTS = (
         "services/api/core/projection.py",
         "    return may_follow(row.status, following, presumed=row.presumed)\n",
         "    return True\n",
-        ("messages:mangled",),
+        ("messages:again-later", "messages:mangled"),
     ),
     Mutant(
         "no-presence",

@@ -171,3 +171,23 @@ def kill_runner_and_shim(scene: Scene) -> None:
     scene.wait_for(again["id"], "running")
     scene.stage.call_patiently("POST", f"/executions/{again['id']}/cancel")
     scene.wait_for(again["id"], "cancelled")
+
+
+@row(
+    "shim:late-and-another",
+    "a shim is late, its runner dies, the next one starts another shim: one script runs",
+    "I3, I4, I6, I7",
+)
+def late_and_another(scene: Scene) -> None:
+    scene.deploy("one", seconds=2, cron_expression=NEVER)
+    before = scene.count_done("runner.spawn.done")
+    scene.order("shim.mark.begun", Action.LATE, seconds=scene.rng.uniform(4, 6))
+    scene.order("runner.spawn.done", Action.DIE)
+    run = scene.run("one")
+    until(lambda: scene.count_done("runner.spawn.done") > before, within=20, what="the runner is dead")
+    ended = scene.wait_for(run["id"], "completed", "failed", "cancelled", within=60)
+    scene.notes.append(f"{ended['status']} {ended['reason'] or ''}".strip())
+    # The late one has come by then, and found that it is nobody's.
+    until_after(6)
+    effects = (scene.folder / "effects.log").read_text().splitlines()
+    assert len(effects) == 1, f"I6: the script ran {len(effects)} times: {effects}"
