@@ -1,4 +1,4 @@
-# ruff: noqa: PTH104, PTH108, PTH123 # as in the real one: pathlib takes 5 ms to import
+# ruff: noqa: PTH100, PTH104, PTH108, PTH118, PTH120, PTH123 # as in the real one: pathlib takes 5 ms to import
 """The test build of the shim: `python -I -S shim.py FOLDER PROCESS REAL_SHIM` and then what the real one is told.
 
 Standard library only, as the real one. What an order is stands in `orders.py`, which cannot be imported here.
@@ -8,12 +8,14 @@ import importlib.machinery
 import importlib.util
 import json
 import os
+import runpy
 import signal
 import sys
 import time
 
 folder, runner, real = sys.argv[1:4]
 del sys.argv[1:4]
+WAIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support", "wait.py")
 
 
 def take(point: str) -> None:
@@ -34,7 +36,8 @@ def take(point: str) -> None:
     with open(f"{folder}/done", "a", encoding="utf-8") as book:
         book.write(json.dumps(note) + "\n")
     if order["action"] == "late":
-        time.sleep(order["seconds"])
+        # By its path: nothing can be imported here (-I -S).
+        runpy.run_path(WAIT)["until_after"](order["seconds"])
     else:
         os.kill(os.getpid(), signal.SIGKILL if order["action"] == "die" else signal.SIGSTOP)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import asyncpg
 import psycopg
 
 from libs.ledger.pool import DATABASE_AWAY, create_pool
 from tests.support.ledger import LedgerDatabase
+from tests.support.wait import turns_of_the_loop
 
 
 async def test_a_session_that_ended_is_the_database_away_however_far_its_end_was_read(
@@ -25,8 +24,7 @@ async def test_a_session_that_ended_is_the_database_away_however_far_its_end_was
                         ).fetchone()
                         assert ended == (True,)
                         # The driver reads the farewell in one turn of the loop, and the end of the stream in another.
-                        for _ in range(turns):
-                            await asyncio.sleep(0)
+                        await turns_of_the_loop(turns)
                         await connection.fetchval("SELECT 1")
                 except DATABASE_AWAY as error:
                     seen.add(type(error))

@@ -34,6 +34,12 @@ async def until_after_async(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def turns_of_the_loop(number: int) -> None:
+    """Let the event loop come round so often: not a time, but how far it has read and told."""
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
 async def until_async(condition: Callable[[], Awaitable[T]], *, within: float, what: str = "") -> T:
     """The same for a coroutine function."""
     deadline = time.monotonic() + within

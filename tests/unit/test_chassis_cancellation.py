@@ -14,6 +14,7 @@ from aiormq.abc import TaskWrapper
 from libs.chassis.amqp import connection as chassis
 from libs.chassis.amqp.channel import translated
 from libs.chassis.errors import ConnectionLost
+from tests.support.wait import turns_of_the_loop
 
 
 async def _ask(answer: TaskWrapper) -> None:
@@ -28,7 +29,7 @@ def _closed() -> amqp.ConnectionClosed:
 async def _asked() -> tuple[asyncio.Task[None], TaskWrapper]:
     answer = TaskWrapper(asyncio.create_task(asyncio.Event().wait()))
     asking = asyncio.create_task(_ask(answer))
-    await asyncio.sleep(0)
+    await turns_of_the_loop(1)
     return asking, answer
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from libs.chassis.amqp.watchdog import watched
 from libs.chassis.errors import ConnectionLost, ConsumerSilent
+from tests.support.wait import turns_of_the_loop
 
 
 async def fails(error: Exception) -> None:
@@ -35,7 +36,7 @@ async def test_what_the_watch_finds_ends_the_work() -> None:
 
 
 async def test_the_end_of_the_work_ends_the_watch() -> None:
-    await watched(asyncio.sleep(0), for_ever())
+    await watched(turns_of_the_loop(1), for_ever())
 
 
 async def test_a_lost_connection_ends_both_and_is_told_once() -> None:
