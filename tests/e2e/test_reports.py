@@ -14,7 +14,7 @@ from tests.support.wait import until
 
 def followed(lab: Lab, path: str) -> tuple[str, list[float], dict[str, Any]]:
     """The text of a followed log, how late each of its ticks was, and its end."""
-    text, lateness, kind = "", [], ""
+    text, begun, lateness, kind = "", "", [], ""
     with lab.system.client.stream("GET", f"{path}/log", params={"follow": "true"}, timeout=30) as answer:
         for line in answer.iter_lines():
             field, _, value = line.partition(": ")
@@ -23,7 +23,9 @@ def followed(lab: Lab, path: str) -> tuple[str, list[float], dict[str, Any]]:
             elif field == "data" and kind == "output":
                 piece = json.loads(value)["text"]
                 text += piece
-                lateness += [time.time() - float(tick.split()[1]) for tick in piece.splitlines() if "tick" in tick]
+                # A piece ends where the pipe was read, which may be within a line.
+                *lines, begun = (begun + piece).split("\n")
+                lateness += [time.time() - float(tick.split()[1]) for tick in lines if "tick" in tick]
             elif field == "data":
                 return text, lateness, json.loads(value)
     raise AssertionError(f"it broke off after {text!r}")
