@@ -49,6 +49,7 @@ class Sweeper(Part):
         self._wake_outbox = wake_outbox
         self._clocks: tuple[float, float] | None = None
         self._steady_from = 0.0
+        self._results_waited = False
 
     async def run(self) -> None:
         """Sweep until told to stop."""
@@ -72,7 +73,10 @@ class Sweeper(Part):
         async with self._pool.acquire() as connection:
             async with connection.transaction():
                 await self._end_late(connection)
-            if await self._clock_is_steady(connection):
+            is_steady = await self._clock_is_steady(connection)
+            if await self._results_wait(connection, offline):
+                return
+            if is_steady:
                 await self._presume(connection, offline)
             again = await connection.fetch(STATEMENTS.republish, self._settings.republish_seconds, offline)
             asked = await connection.fetch(STATEMENTS.republish_commands, self._settings.republish_seconds, offline)
@@ -89,6 +93,13 @@ class Sweeper(Part):
             metrics.REPUBLISHED.inc(len(again))
             log.warning("Triggers are sent again: their hosts are online and did not take them", triggers=len(again))
             self._wake_outbox.set()
+
+    async def _results_wait(self, connection: Connection, offline: float) -> bool:
+        wait = bool(await connection.fetchval(STATEMENTS.results_wait, offline))
+        if wait and not self._results_waited:
+            log.warning("What hosts said waits to be read: until then none is asked again or given up")
+        self._results_waited = wait
+        return wait
 
     async def _presume(self, connection: Connection, offline: float) -> None:
         margin = self._settings.host_lost_margin_seconds

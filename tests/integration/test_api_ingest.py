@@ -37,6 +37,7 @@ from libs.ledger import channels
 from libs.ledger.pool import connect as connect_ledger
 from libs.stack.process import start
 from libs.stack.rabbitmq import RabbitMQ
+from services.api.ingest.caught_up import CaughtUp
 from services.api.ingest.presence import OFFLINE_SECONDS
 from services.api.ingest.results import Results, Told, blames_message
 from services.api.ingest.silence import Silence
@@ -471,6 +472,34 @@ async def test_a_silent_host_is_told_once_and_only_while_we_hear(lab: Lab) -> No
         assert lab.one(noted) == 1
         hears = False
         await lab.value_is(True, "SELECT ledger.now() - at > interval '0.5 seconds' FROM liveness")
+
+
+async def test_that_results_are_read_is_told_only_while_none_of_them_waits(lab: Lab) -> None:
+    at = "SELECT at FROM liveness WHERE name = 'results'"
+    deployment = lab.deploy("d")
+    execution = lab.trigger(deployment)
+    results = Results(lab.pool, lab.amqp_url)
+    assert await results.waiting() is None, "nobody knows without a connection"
+    async with ingesting(lab, results, CaughtUp(lab.pool, waiting=results.waiting, every_seconds=0.05)):
+        await lab.value_is(True, f"SELECT ({at}) IS NOT NULL")
+        alive = lab.one(at)
+        await lab.value_is(True, f"SELECT ({at}) > %s", alive)
+        assert await results.waiting() == 0
+    told = lab.one(at)
+    await lab.tell(Word(execution, deployment).queued())
+
+    async def waiting() -> int | None:
+        ready, _ = await depth(lab.connection, topology.RESULTS_PERSIST)
+        return ready
+
+    await until_async(waiting, within=10, what="the broker counts it")
+    alone = CaughtUp(lab.pool, waiting=waiting, every_seconds=0.05)
+    async with ingesting(lab, alone):
+        await lab.value_is(True, "SELECT ledger.now() > %s + interval '0.5 seconds'", lab.one("SELECT ledger.now()"))
+        assert lab.one(at) == told, "one waits"
+        async with ingesting(lab, Results(lab.pool, lab.amqp_url)):
+            await lab.row_is(execution, "queued", "device_busy", False)
+            await lab.value_is(True, f"SELECT ({at}) > %s", told)
 
 
 async def test_who_fell_silent_while_nobody_heard_is_told_when_somebody_does(lab: Lab) -> None:

@@ -71,3 +71,27 @@ async def test_a_host_whose_device_does_something_else_says_its_events_again(ben
     bench.database.execute("UPDATE deployment_executions SET status = 'completed', completed_at = ledger.now()")
     bench.database.execute("DELETE FROM outbox WHERE type = 'command.resend.v1'")
     assert await asked() == 0
+
+
+async def test_nobody_is_asked_again_or_given_up_while_what_hosts_said_waits_to_be_read(bench: Bench) -> None:
+    lost, _ = bench.deploy("lost", timeout_seconds=60), bench.deploy("d")
+    await bench.claimer().claim()
+    bench.database.execute(_FENCE, (bench.team, "command.void.v1", 1, "2 minutes"))
+    bench.database.execute("UPDATE outbox SET published_at = ledger.now() - interval '2 minutes', attempts = 1")
+    bench.database.execute(
+        "UPDATE deployment_executions SET status = 'running', started_at = ledger.now() - interval '400 seconds'"
+        " WHERE deployment_id = %s",
+        (lost,),
+    )
+    sweeper = bench.sweeper()
+    sweeper._settings = sweeper._settings.model_copy(update={"offline_seconds": 0.0})
+    bench.database.execute("UPDATE hosts SET last_seen_at = ledger.now() + interval '1 minute'")
+    bench.database.execute("UPDATE liveness SET at = ledger.now() + interval '1 minute'")
+    bench.database.execute("INSERT INTO liveness VALUES ('results', ledger.now() - interval '1 second')")
+    again = "SELECT array_agg(type ORDER BY type) FROM outbox WHERE published_at IS NULL"
+    await sweeper.sweep()
+    assert (bench.one(again), bench.rows(lost)) == (None, [("running", None, "cron")])
+    bench.database.execute("UPDATE liveness SET at = ledger.now() + interval '1 minute'")
+    await sweeper.sweep()
+    assert bench.one(again) == ["command.resend.v1", "command.void.v1", "trigger.v1"]
+    assert bench.rows(lost) == [("failed", "host_lost", "cron")]

@@ -8,6 +8,7 @@ from libs.chassis.amqp.apart import PublisherApart
 from libs.chassis.health import HealthServer
 from libs.chassis.lifecycle import Part, main, readiness
 from libs.ledger.pool import await_pool
+from services.api.ingest.caught_up import CaughtUp
 from services.api.ingest.dead_letters import DeadLetterBox
 from services.api.ingest.presence import Presence
 from services.api.ingest.results import Results
@@ -34,12 +35,13 @@ async def build(settings: Settings) -> Sequence[Part]:
     url = settings.amqp_url.get_secret_value()
     echoes = PublisherApart(url, "rigbeat-ingest-echoes")
     watch = Watch(echoes, settings.watchdog_seconds)
-    presence = Presence(pool, url, watch)
+    results, presence = Results(pool, url, watch), Presence(pool, url, watch)
     parts: list[Part] = [
         echoes,
         DeadLetterBox(pool, url, watch),
-        Results(pool, url, watch),
+        results,
         presence,
+        CaughtUp(pool, waiting=results.waiting),
         Silence(pool, hears=lambda: presence.ready),
     ]
     if settings.ingest_http_port is None:

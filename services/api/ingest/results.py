@@ -16,6 +16,7 @@ import asyncpg
 from aio_pika.abc import AbstractConnection
 
 from libs.chassis.amqp.dead import DeadLetters
+from libs.chassis.amqp.declare import depth
 from libs.chassis.amqp.message import Incoming
 from libs.chassis.amqp.publisher import Publisher
 from libs.chassis.errors import ChassisError, Transient
@@ -69,15 +70,25 @@ class Results(QueueConsumer):
     def __init__(self, pool: Pool, url: str, watch: Watch | None = None) -> None:
         super().__init__(pool, url, watch)
         self._publisher: Publisher | None = None
+        self._connection: AbstractConnection | None = None
 
     async def opened(self, connection: AbstractConnection) -> None:
         """For what goes to the dead letters."""
         self._publisher = Publisher(connection)
+        self._connection = connection
 
     async def closed(self) -> None:
         """As the connection."""
+        self._connection = None
         if self._publisher is not None:
             await self._publisher.close()
+
+    async def waiting(self) -> int | None:
+        """How many messages no consumer has in hand yet; None without a connection. Raises `ChassisError`."""
+        if self._connection is None:
+            return None
+        ready, _ = await depth(self._connection, self.queue)
+        return ready
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Fold what can be folded; the rest is buried, confirmed."""

@@ -20,6 +20,11 @@ SET status = 'skipped', reason = 'missed', presumed = true, completed_at = ledge
 FROM late WHERE e.id = late.execution_id AND e.status = 'triggered'
 RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
 
+-- name: results_wait
+-- Whether hosts have said what nobody has read: then they are neither asked again nor given up. An ingest that does not
+-- tell (there is no row) holds nobody back.
+SELECT EXISTS (SELECT FROM liveness WHERE name = 'results' AND at < (SELECT ledger.now()) - make_interval(secs => $1));
+
 -- name: republish
 -- A broker may lose its data: what was sent, is still open and still in time is sent again while its host is online. The
 -- message is the same to the byte, and a host that has it already does nothing. Each time twice as late as the time before: a

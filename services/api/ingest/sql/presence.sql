@@ -20,3 +20,7 @@ SELECT ledger.heard_since();
 -- name: heard
 -- Heartbeats have been read without a break until now.
 INSERT INTO liveness (name, at) VALUES ('presence', $1) ON CONFLICT (name) DO UPDATE SET at = excluded.at;
+
+-- name: caught_up
+-- What hosts have said until now was taken in, but for a batch or two.
+INSERT INTO liveness (name, at) VALUES ('results', ledger.now()) ON CONFLICT (name) DO UPDATE SET at = excluded.at;
