@@ -24,8 +24,20 @@ SEED = 1
 
 
 @dataclass(frozen=True)
+class Edit:
+    """`old`, which is once in `file`, becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
 class Mutant:
-    """`old` in `file` becomes `new`; one of `rows` should then be broken."""
+    """`old` in `file` becomes `new`; one of `rows` should then be broken.
+
+    `also`: what else is taken away with it, because that alone makes the fault good.
+    """
 
     name: str
     says: str
@@ -33,6 +45,24 @@ class Mutant:
     old: str
     new: str
     rows: tuple[str, ...]
+    also: tuple[Edit, ...] = ()
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All of them."""
+        return Edit(self.file, self.old, self.new), *self.also
+
+
+NOT_SENT_AGAIN = Edit(
+    "services/scheduler/sql/sweep.sql",
+    "WHERE e.status = 'triggered' AND NOT e.held\n      AND o.not_after",
+    "WHERE false AND NOT e.held\n      AND o.not_after",
+)
+HOSTS_NOT_ASKED = Edit(
+    "services/scheduler/sweep.py",
+    "                for host, team in hosts.items()\n",
+    "                for host, team in hosts.items()\n                if not host\n",
+)
 
 
 MUTANTS = (
@@ -42,11 +72,11 @@ MUTANTS = (
         "services/scheduler/drain.py",
         "await connection.execute(STATEMENTS.mark_published, sorted(out))",
         "await connection.execute(STATEMENTS.mark_published, [])",
-        ("kill:scheduler.publish.confirmed",),
+        ("kill:any",),
     ),
     Mutant(
         "ack-before-journal",
-        "a delivery is acknowledged before it is decided and written down",
+        "a delivery is acknowledged before it is decided and written down, and no trigger is sent again",
         "services/host_runner/intake.py",
         "        try:\n"
         "            todo = decide(decode(delivery.type, delivery.body))\n"
@@ -69,7 +99,8 @@ MUTANTS = (
         '            await dead.bury(delivery, queue=queue, reason=f"ContractError: {error}")\n'
         "            todo = ()\n"
         "        self._runner.perform(todo)\n",
-        ("kill:runner.command.journaled", "kill:runner.trigger.received"),
+        ("kill:runner.trigger.received",),
+        (NOT_SENT_AGAIN,),
     ),
     Mutant(
         "no-dedupe",
@@ -117,11 +148,11 @@ MUTANTS = (
         "services/host_runner/outbound.py",
         "                    if receipt is Receipt.CONFIRMED\n",
         "                    if receipt is not Receipt.RETURNED\n",
-        ("broker:memory-alarm", "slow:runner.events.confirmed", "broker:wiped"),
+        ("broker:killed-with-unconfirmed-events",),
     ),
     Mutant(
         "ack-before-commit",
-        "the ingest acknowledges a batch before it is folded",
+        "the ingest acknowledges a batch before it is folded, and no host is asked what it said",
         "libs/chassis/amqp/consumer.py",
         "            if await _patiently(subscription, handler, batch, transient, patience_seconds) is Verdict.RETRY:\n"
         "                return\n            await subscription.ack(batch[-1].delivery_tag, multiple=True)\n",
@@ -129,13 +160,14 @@ MUTANTS = (
         "            if await _patiently(subscription, handler, batch, transient, patience_seconds) is Verdict.RETRY:\n"
         "                return\n",
         ("kill:ingest.batch.folded",),
+        (HOSTS_NOT_ASKED,),
     ),
     Mutant(
         "no-republish",
         "what a broker lost with its data is not sent again",
-        "services/scheduler/sql/sweep.sql",
-        "WHERE e.status = 'triggered' AND NOT e.held\n      AND o.not_after",
-        "WHERE false AND NOT e.held\n      AND o.not_after",
+        NOT_SENT_AGAIN.file,
+        NOT_SENT_AGAIN.old,
+        NOT_SENT_AGAIN.new,
         ("broker:wiped",),
     ),
     Mutant(
@@ -190,6 +222,7 @@ MUTANTS = (
         "leftovers-live",
         "what a dead shim leaves behind is not killed",
         "services/host_runner/process.py",
+        "            await asyncio.to_thread(kill_cgroup, cgroup, execution_id)\n"
         "            killed += await asyncio.to_thread(kill_leftovers, execution_id)\n",
         "",
         ("kill:shim",),
@@ -204,11 +237,11 @@ MUTANTS = (
     ),
     Mutant(
         "clock-is-believed",
-        "a host judges lateness by its own clock, whatever it knows of the ledger's",
+        "a host takes its own clock for the ledger's, whatever it knows of that one",
         "services/host_runner/core/host.py",
         "        return now + timedelta(seconds=self.clock_offset_seconds or 0.0)",
         "        return now",
-        ("clock:host-fast", "clock:host-jumps"),
+        ("clock:host-and-locks",),
     ),
 )
 
@@ -223,11 +256,12 @@ def attempt(mutant: Mutant) -> tuple[str, list[str]]:
                 shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, folder / name)
-        place = folder / mutant.file
-        text = place.read_text()
-        if text.count(mutant.old) != 1:
-            return "no mutant", [f"{mutant.file} has the place {text.count(mutant.old)} times"]
-        place.write_text(text.replace(mutant.old, mutant.new))
+        for edit in mutant.edits:
+            place = folder / edit.file
+            text = place.read_text()
+            if text.count(edit.old) != 1:
+                return "no mutant", [f"{edit.file} has the place {text.count(edit.old)} times"]
+            place.write_text(text.replace(edit.old, edit.new))
         seen: list[str] = []
         for row in mutant.rows:
             command = [sys.executable, "-m", "tests.chaos", "--seed", str(SEED), "--row", row, "--results", "results"]

@@ -80,12 +80,18 @@ class Scene:
             [(self.deployed[name],)] = self.stage.sql(named, body["name"])
         return self.deployed[name]
 
-    def traffic(self) -> None:
+    def traffic(self, **fields: Any) -> None:
         """Deployments on every device, with both ways of meeting a busy one, and slots that fill."""
-        self.deploy("skips", seconds=0.2)
-        self.deploy("waits", seconds=0.3, on_device_busy="queue")
-        self.deploy("slow", seconds=1.5, device_id="stb-2", on_device_busy="queue")
-        self.deploy("far", seconds=0.1, host_name="lab-2", on_device_busy="queue")
+        self.deploy("skips", seconds=0.2, **fields)
+        self.deploy("waits", seconds=0.3, on_device_busy="queue", **fields)
+        self.deploy("slow", seconds=1.5, device_id="stb-2", on_device_busy="queue", **fields)
+        self.deploy("far", seconds=0.1, host_name="lab-2", on_device_busy="queue", **fields)
+
+    def patient_traffic(self) -> None:
+        """The same, with triggers that are good for an hour: one that is lost on its way stays open, and the row does
+        not come to rest, unless somebody sends it again. Others may be missed when the next minute has come.
+        """
+        self.traffic(catch_up_window_seconds=3600)
 
     def run(self, name: str) -> dict[str, Any]:
         """A run by hand."""
@@ -198,14 +204,17 @@ class Scene:
                 )
             until_after(0.1)
 
+    @contextlib.contextmanager
+    def journal(self, host: str) -> Iterator[sqlite3.Connection]:
+        """The host's journal, to read."""
+        path = self.stage.state_dir(host) / "journal.sqlite"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
+            yield connection
+
     def _unconfirmed(self) -> Iterator[int]:
         for host in HOSTS:
-            path = self.stage.state_dir(host) / "journal.sqlite"
-            connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-            try:
-                yield connection.execute("SELECT count(*) FROM events WHERE confirmed_at IS NULL").fetchone()[0]
-            finally:
-                connection.close()
+            with self.journal(host) as journal:
+                yield journal.execute("SELECT count(*) FROM events WHERE confirmed_at IS NULL").fetchone()[0]
 
     def broken(self) -> list[str]:
         """What does not hold."""
@@ -222,7 +231,16 @@ class Scene:
             trusts_clocks=self.trusts_clocks,
         )
         # The ledger's clock jumps from fire to fire, so what is a second old may look a minute old.
-        return broken_at_rest(evidence, settle_seconds=MOVING_SECONDS)
+        return [*self._moved_back(), *broken_at_rest(evidence, settle_seconds=MOVING_SECONDS)]
+
+    def _moved_back(self) -> list[str]:
+        rows = self.stage.sql(
+            "SELECT execution_id, was, became FROM moved_back"
+            " WHERE deployment_id = ANY (%s::uuid[]) AND execution_id <> ALL (%s::uuid[])",
+            list(self.deployed.values()),
+            list(self.lost),
+        )
+        return [f"I6: {execution} was {was} and became {became}" for execution, was, became in rows]
 
     def tidy(self) -> None:
         """Delete what was deployed, so that it fires no more under later rows."""

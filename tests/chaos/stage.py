@@ -56,6 +56,22 @@ SHORT = {
 }
 
 
+_NOTE_WHAT_MOVES_BACK = """
+    CREATE TABLE ledger.moved_back (execution_id uuid, deployment_id uuid, was text, became text);
+    CREATE FUNCTION ledger.note_moved_back() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+        INSERT INTO ledger.moved_back VALUES (old.id, old.deployment_id, old.status, new.status);
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER note_moved_back AFTER UPDATE ON ledger.deployment_executions FOR EACH ROW
+    WHEN (NOT old.presumed AND new.status <> old.status
+          AND (old.status IN ('completed', 'failed', 'cancelled', 'skipped')
+               OR (old.status = 'running' AND new.status IN ('triggered', 'queued'))
+               OR (old.status = 'queued' AND new.status = 'triggered')))
+    EXECUTE FUNCTION ledger.note_moved_back();
+"""
+"""What is told by a host stands: who moves a row back may mend it again before anybody looks."""
+
+
 def runner_of(host: str) -> str:
     """The name of the host's runner."""
     return f"runner-{host}"
@@ -263,6 +279,7 @@ def build(
 
 def _set_up(stage: Stage) -> None:
     database = stage.database
+    stage.sql(_NOTE_WHAT_MOVES_BACK)
     team = database.team("chaos")
     port = free_port()
     stage.client = httpx.Client(

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 
 from libs.contracts.topology import RESULTS, RESULTS_PERSIST, TRIGGERS, commands_queue, triggers_queue
+from services.host_runner.outbound import CONFIRM_SECONDS
 from tests.chaos import rabbit
 from tests.chaos.row import row
-from tests.chaos.scene import Scene
+from tests.chaos.scene import NEVER, Scene
 from tests.chaos.stage import HOSTS, Stage
 from tests.faults.orders import Action
 from tests.support.wait import until, until_after
@@ -49,9 +50,11 @@ def start_and_time(scene: Scene) -> None:
     assert took < BACK_SECONDS, f"consumers were back after {took:.1f} s"
 
 
-def _without_broker(scene: Scene, lose: Callable[[Stage], None], *meanwhile: Callable[[], None]) -> None:
+def _without_broker(
+    scene: Scene, lose: Callable[[Stage], None], *meanwhile: Callable[[], None], traffic: Callable[[Scene], None]
+) -> None:
     """Fires before, in the very moment, while it is away and after."""
-    scene.traffic()
+    traffic(scene)
     scene.fire()
     scene.stage.to_next_minute()
     scene.some_time(0, 0.5)
@@ -65,12 +68,14 @@ def _without_broker(scene: Scene, lose: Callable[[Stage], None], *meanwhile: Cal
 
 @row("broker:stopped", "the broker stopped in order, and started again, amid fires", "I1 to I7")
 def stopped(scene: Scene) -> None:
-    _without_broker(scene, lambda stage: stage.rabbitmq.stop(), lambda: scene.some_time(0, 3))
+    _without_broker(
+        scene, lambda stage: stage.rabbitmq.stop(), lambda: scene.some_time(0, 3), traffic=Scene.patient_traffic
+    )
 
 
 @row("broker:killed", "kill -9 of the broker, amid fires", "I1 to I7")
 def killed(scene: Scene) -> None:
-    _without_broker(scene, stop_hard, lambda: scene.some_time(0, 3))
+    _without_broker(scene, stop_hard, lambda: scene.some_time(0, 3), traffic=Scene.patient_traffic)
 
 
 def many(scene: Scene, number: int) -> None:
@@ -132,13 +137,40 @@ def killed_unconfirmed(scene: Scene) -> None:
     scene.fire()
 
 
+@row(
+    "broker:killed-with-unconfirmed-events",
+    "kill -9 of the broker after it stood still for longer than hosts wait for its word",
+    "I4, I6, I7",
+    ends_dirty=True,
+)
+def killed_with_unconfirmed_events(scene: Scene) -> None:
+    scene.traffic()
+    scene.deploy("told", seconds=1, device_id="stb-3", cron_expression=NEVER)
+    scene.fire()
+    run = scene.run("told")
+    scene.wait_for(run["id"], "running")
+    pid = scene.stage.rabbitmq.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)  # what is written now waits in its sockets, and is gone with it
+    until_after(CONFIRM_SECONDS + scene.rng.uniform(2, 4))
+    with scene.journal("lab-1") as journal:
+        [(said, confirmed)] = journal.execute(
+            "SELECT count(*), count(confirmed_at) FROM events WHERE execution_id = ? AND type = ?",
+            (run["id"], "execution.finished.v1"),
+        ).fetchall()
+    assert (said, confirmed) == (1, 0), f"{said} ends written down, {confirmed} of them confirmed by nobody"
+    stop_hard(scene.stage)
+    start_and_time(scene)
+    scene.fire()
+
+
 @row("broker:wiped", "kill -9 of the broker, and all its data gone", "I1 to I7")
 def wiped(scene: Scene) -> None:
     def lose(stage: Stage) -> None:
         stop_hard(stage)
         shutil.rmtree(stage.rabbitmq.directory / "mnesia")
 
-    _without_broker(scene, lose)
+    _without_broker(scene, lose, traffic=Scene.patient_traffic)
 
 
 @row("broker:memory-alarm", "the broker blocks all publishers, then lets them again", "I1 to I7")
@@ -271,7 +303,7 @@ def long_away(scene: Scene) -> None:
         scene.stage.shift(700)
         until_after(2)
 
-    _without_broker(scene, stop_hard, a_long_time)
+    _without_broker(scene, stop_hard, a_long_time, traffic=Scene.traffic)
     missed = scene.outcomes()["skipped", "missed"]
     scene.notes.append(f"{missed} missed")
     assert missed

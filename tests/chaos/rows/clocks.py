@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.chaos.row import row
-from tests.chaos.scene import Scene
+from tests.chaos.scene import NEVER, Scene
 from tests.faults.orders import set_clock
 from tests.support.wait import until, until_after
 
@@ -18,7 +18,7 @@ def hosts_apart(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.traffic()
     for name, seconds in (("runner-lab-1", 120.0), ("runner-lab-2", -120.0)):
-        set_clock(scene.stage.faults, name, seconds)
+        _set(scene, name, seconds)
     scene.fire(2)
     for name in ("runner-lab-1", "runner-lab-2"):
         scene.stage.actor(name).kill()
@@ -35,7 +35,7 @@ def hosts_apart(scene: Scene) -> None:
 def host_fast(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.traffic()
-    set_clock(scene.stage.faults, "runner-lab-1", 900.0)
+    _set(scene, "runner-lab-1", 900.0)
     scene.fire(3)
     scene.stage.actor("runner-lab-1").kill()
     scene.fire()
@@ -54,10 +54,41 @@ def host_jumps(scene: Scene) -> None:
     for seconds in scene.rng.sample([3600.0, -3600.0, 0.0], 3):
         scene.fire()
         scene.some_time(0, 0.5)
-        set_clock(scene.stage.faults, "runner-lab-1", seconds)
+        _set(scene, "runner-lab-1", seconds)
         scene.fire()
-    set_clock(scene.stage.faults, "runner-lab-1", 0.0)
+    _set(scene, "runner-lab-1", 0.0)
     _runs(scene, "waits")
+
+
+@row(
+    "clock:host-and-locks",
+    "a host whose clock is half an hour off holds to a device's lock for as long as it lasts, and no longer",
+    "I3, I7",
+    ends_dirty=True,
+)
+def locks(scene: Scene) -> None:
+    scene.trusts_clocks = False
+    scene.deploy("locked", cron_expression=NEVER)
+    for seconds in scene.rng.sample([1800.0, -1800.0], 2):
+        _set(scene, "runner-lab-1", seconds)
+        _runs(scene, "locked")  # until it has read the clock anew: what it thinks before is not asked here
+        body = {"reason": "mine for a minute", "seconds": 60}
+        scene.stage.call_patiently("POST", "/hosts/lab-1/devices/stb-1/lock", json=body)
+        run = scene.run("locked")
+        ended = scene.wait_for(run["id"], "completed", "skipped", within=20)
+        assert ended["reason"] == "device_locked", ended
+        scene.stage.shift(61)
+        until(lambda: _is_free(scene), within=60, what="the lock is over on its host, too")
+
+
+def _is_free(scene: Scene) -> bool:
+    ended = scene.wait_for(scene.run("locked")["id"], "completed", "skipped", within=20)
+    return str(ended["status"]) == "completed"
+
+
+def _set(scene: Scene, process: str, seconds: float) -> None:
+    """Let its clock be so much ahead of the ledger's, which itself is ahead of the true one by what fires took."""
+    set_clock(scene.stage.faults, process, scene.stage.shifted + seconds)
 
 
 @row("clock:ledger-ahead", "the ledger's clock jumps an hour ahead", "I1 to I7")

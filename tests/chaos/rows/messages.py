@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from datetime import UTC, datetime
 
 from libs.chassis.amqp.message import Outgoing
@@ -50,13 +49,10 @@ def again_later(scene: Scene) -> None:
         for identity, kind, exchange, host, body in sent
     ]
     for host in ("lab-1", "lab-2"):
-        journal = sqlite3.connect(f"file:{scene.stage.state_dir(host) / 'journal.sqlite'}?mode=ro", uri=True)
-        try:
+        with scene.journal(host) as journal:
             rows = journal.execute(
                 "SELECT message_id, type, routing_key, execution_id, body FROM events ORDER BY sequence DESC LIMIT 300"
             ).fetchall()
-        finally:
-            journal.close()
         messages += [
             Outgoing(RESULTS, key, body, identity, kind, execution, "chaos", at)
             for identity, kind, key, execution, body in rows

@@ -53,7 +53,7 @@ def _until_done(scene: Scene, point: Point, before: int) -> None:
 
 
 def _kill(scene: Scene, point: Point) -> None:
-    scene.traffic()
+    scene.patient_traffic()
     scene.fire()
     before = scene.count_done(point.name)
     scene.order(point.name, Action.DIE, passes=scene.rng.randrange(2))
