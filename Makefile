@@ -13,7 +13,7 @@ OR_SAY := || { echo "The Python packages could not be installed, see above: chec
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cron versions test-versions simulate chaos mutants bench check fmt clean
+.PHONY: help setup run test test-cron versions test-versions simulate chaos mutants bench bench-drain check fmt clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ mutants: .venv/.dev ## Break the product on purpose, one fault at a time, and se
 
 bench: .venv/.dev ## Measure the minute-0 storm through real servers: make bench ARGS="--hosts 20 --deployments 1000"
 	$(BIN)/python -m tests.bench.storm $(ARGS)
+
+bench-drain: .venv/.dev ## Measure how fast a backlog of results drains: make bench-drain ARGS="--events 6000"
+	$(BIN)/python -m tests.bench.drain $(ARGS)
 
 check: .venv/.dev ## Check format, style, types, imports, and that a host needs no more than its extra
 	$(BIN)/ruff format --check .

@@ -71,7 +71,8 @@ class Actor:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Killed, and kept down until the end of the block."""
-        self._is_wanted.clear()
+        with self._lock:  # who starts it now has done so before, or does not any more
+            self._is_wanted.clear()
         self.send(signal.SIGKILL)
         try:
             until(lambda: not self.lives, within=10, what=f"{self.name} is dead")
@@ -102,16 +103,19 @@ class Actor:
 
     def _start(self) -> None:
         with self._lock:
-            if not self._over.is_set():
+            if self._is_wanted.is_set() and not self._over.is_set():
                 self._child = start(self.name, self._command, env=self._environment, log=self.log, cwd=self._cwd)
 
     def _keep(self) -> None:
+        counted: Child | None = None
         while not self._over.wait(_LOOK_SECONDS):
             child = self._child
             if child is None or child.poll() is None:
                 continue
-            self.ends.append(child.poll() or 0)
-            self._is_wanted.wait()
+            if child is not counted:
+                self.ends.append(child.poll() or 0)
+                counted = child
             if self._over.wait(_PAUSE_SECONDS):
                 return
+            self._is_wanted.wait()
             self._start()

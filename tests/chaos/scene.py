@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from libs.contracts import ENDED
 from tests.chaos.stage import HOSTS, Stage, forget_orders
 from tests.faults import orders
 from tests.faults.orders import Action, Order
@@ -20,7 +19,6 @@ from tests.support.checker import Evidence, broken_at_rest
 from tests.support.wait import until, until_after
 from tests.support.watcher import Watcher
 
-ENDED_WORDS = {str(status) for status in ENDED}
 REST_SECONDS = 60.0
 MOVING_SECONDS = 6.0
 AT_ONCE = 100
@@ -173,8 +171,7 @@ class Scene:
         forget_orders(self.stage)
         for link in self.stage.lines.values():
             link.mend()
-        for process in list(HOSTS):
-            orders.set_clock(self.stage.faults, f"runner-{process}", 0.0)
+        self.stage.set_clocks_right()
 
     def rest(self) -> None:
         """Until everything has ended, been told and been forgotten by whoever held it."""
@@ -210,6 +207,30 @@ class Scene:
         path = self.stage.state_dir(host) / "journal.sqlite"
         with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as connection:
             yield connection
+
+    def every_host_runs(self) -> None:
+        """A run by hand on each host, to its end: who only skips what it is sent has not come through."""
+        runs = []
+        for host in HOSTS:
+            name = f"after-{host}"
+            self.deploy(name, host_name=host, cron_expression=NEVER, on_device_busy="queue")
+            runs.append(self.run(name))
+        for run in runs:
+            ended = self.wait_for(run["id"], "completed", "failed", "cancelled", "skipped", within=REST_SECONDS)
+            assert ended["status"] == "completed", f"I7: a host does not run any more: {ended}"
+
+    def published(self, within: float = 20) -> None:
+        """Until no trigger waits in the outbox."""
+        until(
+            lambda: not self.stage.sql("SELECT FROM outbox WHERE published_at IS NULL AND type = 'trigger.v1'"),
+            within=within,
+            what="all triggers are published",
+        )
+
+    def shim_of(self, run: dict[str, Any]) -> int:
+        """The pid of the run's shim on lab-1."""
+        mark = self.stage.state_dir("lab-1") / "runs" / run["id"] / "start"
+        return int(dict(line.split("=", 1) for line in mark.read_text().splitlines())["pid"])
 
     def _unconfirmed(self) -> Iterator[int]:
         for host in HOSTS:

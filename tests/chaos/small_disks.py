@@ -35,19 +35,23 @@ def small_disks(folder: Path) -> Places:
         "hosts": folder / "hosts",
         "artifacts": folder / "artifacts",
     }
+    places = Places(postgres, rabbitmq, mounts)
     for name, place in mounts.items():
         place.mkdir(parents=True, exist_ok=True)
         made = run(["/bin/mount", "-t", "tmpfs", "-o", f"size={SIZES[name]}", "none", place], within=10)
         if made.code != 0:
+            unmount(places)
             raise StackError(f"no small disk can be mounted on {place} ({made.tail()})")
     data.parent.chmod(0o755)
-    return Places(postgres, rabbitmq, mounts)
+    return places
 
 
 def unmount(places: Places) -> None:
     """Take them away again."""
     for place in places.mounts.values():
         run(["/bin/umount", "--lazy", place], within=10)
+        with contextlib.suppress(OSError):  # it was never mounted, and has something in it
+            place.rmdir()
 
 
 @contextlib.contextmanager

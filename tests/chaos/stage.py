@@ -7,6 +7,7 @@ takes seconds here. Time is `ledger.now()` of its own database, moved forward fr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -92,6 +93,8 @@ class Stage:
     client: httpx.Client = field(default_factory=httpx.Client)
     places: Places | None = None
     shifted: float = 0.0
+    clocks: dict[str, float] = field(default_factory=dict)
+    """Of processes whose clock is kept so much ahead of the ledger's; the others have the true time."""
 
     @property
     def faults(self) -> Path:
@@ -135,7 +138,20 @@ class Stage:
             "CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE"
             f" AS 'SELECT clock_timestamp() + interval ''{self.shifted!r} seconds'''"
         )
+        for process, ahead in self.clocks.items():
+            orders.set_clock(self.faults, process, self.shifted + ahead)
         self.sql("SELECT pg_notify(%s, '')", channels.DUE)
+
+    def set_clock(self, process: str, ahead: float) -> None:
+        """Let its clock be so many seconds ahead of the ledger's, and stay so while that is moved."""
+        self.clocks[process] = ahead
+        orders.set_clock(self.faults, process, self.shifted + ahead)
+
+    def set_clocks_right(self) -> None:
+        """All have the true time again."""
+        for process in self.clocks:
+            orders.set_clock(self.faults, process, 0.0)
+        self.clocks.clear()
 
     def to_next_minute(self) -> None:
         """To just before its next full minute."""
@@ -176,17 +192,16 @@ class Stage:
         return given.json() if given.content else None
 
     def is_ready(self) -> bool:
-        """API, broker, ledger and hosts answer, and the schedulers too."""
+        """API, broker, ledger and hosts answer, and the schedulers live."""
         try:
             if self.client.get("/readyz").status_code != httpx.codes.OK:
                 return False
             hosts = self.client.get("/api/v1/hosts").json()["items"]
-            ports = [self.actors[name] for name in SCHEDULERS]
         except (httpx.TransportError, KeyError):
             return False
         online = {host["name"] for host in hosts if host["status"] == "online"}
         consumed = all((host["queues"] or {}).get("consumers") for host in hosts if host["name"] in HOSTS)
-        return online >= set(HOSTS) and consumed and all(each.lives for each in ports)
+        return online >= set(HOSTS) and consumed and all(self.actors[name].lives for name in SCHEDULERS)
 
     def wait_until_ready(self, within: float = READY_SECONDS) -> None:
         """Until it is."""
@@ -230,18 +245,22 @@ class Stage:
         )
 
     def close(self) -> None:
-        """End everything."""
-        for actor in self.actors.values():
-            actor.end()
-        # Shims outlive their runner, which is their purpose; not that of a stage.
+        """End everything: each part, whatever becomes of the others."""
+        with contextlib.ExitStack() as ends:
+            if self.places is not None:
+                ends.callback(unmount, self.places)
+            ends.callback(self.postgres.destroy)
+            ends.callback(self.rabbitmq.destroy)
+            ends.callback(self.links.close)
+            ends.callback(self.client.close)
+            # Shims outlive their runner, which is their purpose; not that of a stage.
+            ends.callback(self._kill_scripts)
+            for actor in self.actors.values():
+                ends.callback(actor.end)
+
+    def _kill_scripts(self) -> None:
         for execution in executions_below(self.folder):
             kill_leftovers(execution)
-        self.client.close()
-        self.links.close()
-        self.rabbitmq.destroy()
-        self.postgres.destroy()
-        if self.places is not None:
-            unmount(self.places)
 
 
 def build(

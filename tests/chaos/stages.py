@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.chaos import rabbit
-from tests.chaos.small_disks import small_disks
+from tests.chaos.small_disks import small_disks, unmount
 from tests.chaos.stage import Stage, build
 from tests.support.versions import chosen
 
@@ -33,12 +33,16 @@ def impatient(folder: Path) -> Stage:
 def cramped(folder: Path) -> Stage:
     """Its servers, journals and logs lie on small disks that a row can fill."""
     places = small_disks(folder)
-    return build(
-        folder,
-        postgres=chosen().postgres(places.postgres, log=folder / "log" / "postgres.log"),
-        rabbitmq=chosen().rabbitmq(places.rabbitmq, log=folder / "log" / "rabbitmq.log"),
-        places=places,
-    )
+    try:
+        return build(
+            folder,
+            postgres=chosen().postgres(places.postgres, log=folder / "log" / "postgres.log"),
+            rabbitmq=chosen().rabbitmq(places.rabbitmq, log=folder / "log" / "rabbitmq.log"),
+            places=places,
+        )
+    except BaseException:
+        unmount(places)
+        raise
 
 
 BUILDERS: dict[str, Callable[[Path], Stage]] = {"common": common, "impatient": impatient, "cramped": cramped}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import shutil
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 
+from libs.stack.errors import StackError
 from tests.chaos.row import Row
 from tests.chaos.scene import Scene, watched
 from tests.chaos.stage import Stage
@@ -50,6 +52,8 @@ def run_row(stage: Stage, row: Row, seed: int) -> Result:
         row.act(scene)
         scene.heal()
         scene.rest()
+        scene.every_host_runs()
+        scene.rest()
         found += scene.broken()
     except Exception as error:  # noqa: BLE001 # whatever a row meets is its result
         words = str(error) or type(error).__name__
@@ -58,7 +62,7 @@ def run_row(stage: Stage, row: Row, seed: int) -> Result:
             (f"{Path(frame.filename).name}:{frame.lineno}" for frame in reversed(at) if "chaos" in frame.filename), ""
         )
         found.append(
-            words if words.startswith("I") else f"{row.name} at {where}: {type(error).__name__}: {words[:600]}"
+            words if re.match("I[1-7]:", words) else f"{row.name} at {where}: {type(error).__name__}: {words[:600]}"
         )
         try:
             scene.heal()
@@ -117,7 +121,10 @@ class Suite:
         return [results[row.name] for row in rows if row.name in results]
 
     def _run(self, row: Row) -> Result:
-        stage = self._on(row.stage)
+        try:
+            stage = self._on(row.stage)
+        except StackError as error:
+            return Result(row.name, self._seed, row.invariants, 0.0, broken=[f"there is no stage for it: {error}"])
         result = run_row(stage, row, self._seed)
         if not result.ok or row.ends_dirty:
             self._end(None if result.ok else f"{self._seed}-{row.name}")

@@ -29,7 +29,7 @@ class Seams:
     def install(self, kinds: Sequence[str]) -> None:
         """Wrap all points of these kinds. The modules are imported for it, the lowest first."""
         publisher = importlib.import_module("libs.chassis.amqp.publisher").Publisher
-        Mangler(self._folder, publisher.publish).install()
+        Mangler(self._folder, self._process, publisher.publish).install()
         for point in POINTS:
             if point.kind in kinds and point.kind != "shim":
                 self._wrap(point)

@@ -26,7 +26,7 @@ class State(Enum):
 
     WHOLE = auto()
     CUT = auto()
-    """New connections are refused, those that there are were closed."""
+    """New connections are broken off at once, those that there are were closed."""
     HALF_OPEN = auto()
     """Nothing arrives any more, in either direction, and nobody is told."""
     SLOW = auto()

@@ -41,6 +41,7 @@ class Watcher:
         self._folder = folder
         self.seen: dict[str, None] = {}
         self.looks = 0
+        self._ended_well = False
         self._known: dict[tuple[int, str], Script | None] = {}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
@@ -50,12 +51,16 @@ class Watcher:
         self._thread.start()
 
     def stop(self) -> list[str]:
-        """End, and tell what was seen."""
+        """End, and tell what was seen; also that nobody looked, which proves nothing."""
         self._over.set()
         self._thread.join(10)
-        return list(self.seen)
+        return list(self.seen) or ([] if self.looks and self._ended_well else ["nobody watched the process table"])
 
     def _watch(self) -> None:
+        self._look()
+        self._ended_well = True
+
+    def _look(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):
             self.looks += 1
             by_place: dict[tuple[str, str], dict[str, Script]] = {}

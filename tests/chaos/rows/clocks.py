@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from tests.chaos.row import row
 from tests.chaos.scene import NEVER, Scene
-from tests.faults.orders import set_clock
 from tests.support.wait import until, until_after
 
 
 @row(
     "clock:hosts-apart",
     "the clocks of two hosts 120 s apart from the ledger's, in both directions",
-    "I1 to I7",
+    "I1, I3 to I6",
     ends_dirty=True,
 )
 def hosts_apart(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.traffic()
     for name, seconds in (("runner-lab-1", 120.0), ("runner-lab-2", -120.0)):
-        _set(scene, name, seconds)
+        scene.stage.set_clock(name, seconds)
     scene.fire(2)
     for name in ("runner-lab-1", "runner-lab-2"):
         scene.stage.actor(name).kill()
@@ -29,13 +28,13 @@ def hosts_apart(scene: Scene) -> None:
 @row(
     "clock:host-fast",
     "a host whose clock is 15 minutes fast: nothing is refused for its clock",
-    "I1 to I7",
+    "I1, I3 to I6",
     ends_dirty=True,
 )
 def host_fast(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.traffic()
-    _set(scene, "runner-lab-1", 900.0)
+    scene.stage.set_clock("runner-lab-1", 900.0)
     scene.fire(3)
     scene.stage.actor("runner-lab-1").kill()
     scene.fire()
@@ -45,7 +44,7 @@ def host_fast(scene: Scene) -> None:
 @row(
     "clock:host-jumps",
     "a host's clock jumps an hour ahead and an hour back, with scripts running",
-    "I1 to I7",
+    "I1, I3 to I6",
     ends_dirty=True,
 )
 def host_jumps(scene: Scene) -> None:
@@ -54,9 +53,9 @@ def host_jumps(scene: Scene) -> None:
     for seconds in scene.rng.sample([3600.0, -3600.0, 0.0], 3):
         scene.fire()
         scene.some_time(0, 0.5)
-        _set(scene, "runner-lab-1", seconds)
+        scene.stage.set_clock("runner-lab-1", seconds)
         scene.fire()
-    _set(scene, "runner-lab-1", 0.0)
+    scene.stage.set_clock("runner-lab-1", 0.0)
     _runs(scene, "waits")
 
 
@@ -70,7 +69,7 @@ def locks(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.deploy("locked", cron_expression=NEVER)
     for seconds in scene.rng.sample([1800.0, -1800.0], 2):
-        _set(scene, "runner-lab-1", seconds)
+        scene.stage.set_clock("runner-lab-1", seconds)
         _runs(scene, "locked")  # until it has read the clock anew: what it thinks before is not asked here
         body = {"reason": "mine for a minute", "seconds": 60}
         scene.stage.call_patiently("POST", "/hosts/lab-1/devices/stb-1/lock", json=body)
@@ -86,11 +85,6 @@ def _is_free(scene: Scene) -> bool:
     return str(ended["status"]) == "completed"
 
 
-def _set(scene: Scene, process: str, seconds: float) -> None:
-    """Let its clock be so much ahead of the ledger's, which itself is ahead of the true one by what fires took."""
-    set_clock(scene.stage.faults, process, scene.stage.shifted + seconds)
-
-
 @row("clock:ledger-ahead", "the ledger's clock jumps an hour ahead", "I1 to I7")
 def ledger_ahead(scene: Scene) -> None:
     scene.traffic()
@@ -102,7 +96,9 @@ def ledger_ahead(scene: Scene) -> None:
     _runs(scene, "waits")
 
 
-@row("clock:ledger-back", "the ledger's clock jumps an hour back, and catches up again", "I1 to I7", ends_dirty=True)
+@row(
+    "clock:ledger-back", "the ledger's clock jumps an hour back, and catches up again", "I1, I3 to I6", ends_dirty=True
+)
 def ledger_back(scene: Scene) -> None:
     scene.trusts_clocks = False
     scene.traffic()

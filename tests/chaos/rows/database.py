@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -65,12 +66,15 @@ def paused(scene: Scene) -> None:
         scene.some_time(0.2, 0.5)
         family = psutil.Process(scene.stage.postgres.pid)
         members = [family, *family.children(recursive=True)]
-        for member in members:
-            member.suspend()
-        until_after(seconds)
-        for member in reversed(members):
-            if member.is_running():
-                member.resume()
+        try:
+            for member in members:
+                with contextlib.suppress(psutil.NoSuchProcess):  # a session that has ended meanwhile
+                    member.suspend()
+            until_after(seconds)
+        finally:
+            for member in reversed(members):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.resume()
         scene.fire(within=60)
 
 
