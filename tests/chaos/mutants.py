@@ -162,7 +162,7 @@ MUTANTS = (
         "            await subscription.ack(batch[-1].delivery_tag, multiple=True)\n"
         "            if await _patiently(subscription, handler, batch, transient, patience_seconds) is Verdict.RETRY:\n"
         "                return\n",
-        ("kill:ingest.batch.folded",),
+        ("kill:ingest-with-an-end",),
         (HOSTS_NOT_ASKED,),
     ),
     Mutant(
@@ -171,7 +171,7 @@ MUTANTS = (
         NOT_SENT_AGAIN.file,
         NOT_SENT_AGAIN.old,
         NOT_SENT_AGAIN.new,
-        ("broker:wiped",),
+        ("broker:wiped-with-a-trigger",),
     ),
     Mutant(
         "presumed-is-final",

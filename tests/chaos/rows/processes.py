@@ -129,6 +129,19 @@ def _open_ones(scene: Scene) -> int:
     )
 
 
+@row("kill:ingest-with-an-end", "kill -9 of the ingest that has a run's end in hand, not committed", "I1, I4, I7")
+def kill_ingest_with_an_end(scene: Scene) -> None:
+    scene.deploy("ends", gate="ends", cron_expression=NEVER)
+    run = scene.run("ends")
+    scene.wait_for(run["id"], "running")
+    before = scene.count_done("ingest.batch.folded")
+    scene.order("ingest.batch.folded", Action.DIE)
+    scene.open("ends")
+    until(lambda: scene.count_done("ingest.batch.folded") > before, within=20, what="it dies")
+    with scene.timed("known after"):
+        scene.wait_for(run["id"], "completed", within=40)
+
+
 @row(
     "stop:runner",
     "SIGSTOP of a runner for longer than the broker waits for its heartbeats, with scripts that end meanwhile",
