@@ -87,13 +87,19 @@ class Runner:
         """What is known of the database's clock."""
         self._log = deployments_log
         self._hands: Hands | None = None
+        self._look_at_clock: Callable[[], object] = self.now
 
     def use(self, hands: Hands) -> None:
         """From now on `hands` starts and stops scripts."""
         self._hands = hands
 
+    def look_at_clock_with(self, look: Callable[[], object]) -> None:
+        """Before a trigger is judged `look` is called, which says (`clock_was_set`) if the host's clock jumped."""
+        self._look_at_clock = look
+
     def request(self, trigger: Trigger) -> tuple[Command, ...]:
         """Decide about a trigger."""
+        self._look_at_clock()
         return self.decide(RunRequested(trigger, self.journal.knows(trigger.execution_id), self.now()))
 
     def tell(

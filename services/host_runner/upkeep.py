@@ -48,6 +48,8 @@ class Upkeep(Part):
         self._keep_files = keep_files
         self._steady = steady
         self._last = Moment(runner.now(), steady())
+        # A trigger may come between a jump and the next tick, and would be judged by an offset that holds no more.
+        runner.look_at_clock_with(self._look_at_clock)
 
     async def run(self) -> None:
         """The body."""

@@ -11,6 +11,7 @@ import pytest
 from libs.contracts import Clock, DeviceInfo
 from services.host_runner.clock import Moment
 from services.host_runner.core.facts import Identity
+from services.host_runner.core.vocabulary import Spawn
 from services.host_runner.deployments_log import DeploymentsLog
 from services.host_runner.journal import KEEP_DECIDED, Journal
 from services.host_runner.outbound import Outbound
@@ -124,6 +125,14 @@ async def test_a_clock_that_jumps_refuses_no_trigger_and_releases_no_lock(bench:
     assert kept < host.forgotten_before <= bench.centre() - KEEP_DECIDED
     await bench.upkeep.stop(5)
     assert bench.upkeep.failure is None
+
+
+def test_a_trigger_that_comes_before_the_next_tick_is_not_judged_by_the_clock_before_it_jumped(bench: Bench) -> None:
+    bench.read_clock()
+    bench.wrong = YEAR
+    [begun] = bench.runner.request(trigger("a", (bench.centre() - T0).total_seconds()))
+    assert isinstance(begun, Spawn)
+    assert bench.runner.host.clock_offset_seconds is None
 
 
 def test_nothing_is_forgotten_by_a_clock_that_is_far_off(bench: Bench) -> None:
