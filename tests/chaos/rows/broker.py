@@ -32,7 +32,7 @@ CONSUMED = (
     *(queue(host) for host in HOSTS for queue in (triggers_queue, commands_queue)),
 )
 BACK_SECONDS = 30.0
-IMPATIENT = "has timed out waiting for a consumer acknowledgement"
+IMPATIENT = "has timed out waiting for"
 MANY_SECONDS = 300.0
 """Thousands of triggers and as many commands, each a commit of its host's journal, on two cores that all share."""
 

@@ -61,6 +61,7 @@ async def _race(scene: Scene, names: list[str]) -> Counter[tuple[str, int]]:
     stage = scene.stage
     over = asyncio.Event()
     numbers = count(len(names))
+    replaced = set[str]()
 
     async def fire() -> None:
         while not over.is_set():
@@ -83,10 +84,12 @@ async def _race(scene: Scene, names: list[str]) -> Counter[tuple[str, int]]:
                 path = f"/executions/{rows[0][0]}/cancel"
             answer = await client.request(method, f"/api/v1{path}", json=body)
             answers[what, answer.status_code] += 1
-            if names[place] == name and await _is_over(client, scene.deployed[name]):
+            if name not in replaced and await _is_over(client, scene.deployed[name]) and name not in replaced:
                 # Else ever more of the moves would be refused, since there is nothing left to move.
-                names[place] = f"raced-{next(numbers)}"
-                await asyncio.to_thread(_deploy, scene, names[place], place, rng)
+                replaced.add(name)
+                following = f"raced-{next(numbers)}"
+                await asyncio.to_thread(_deploy, scene, following, place, rng)
+                names[place] = following
 
     async with httpx.AsyncClient(
         base_url=stage.client.base_url, headers=stage.client.headers, timeout=30, trust_env=False
