@@ -132,12 +132,13 @@ def killed_unconfirmed(scene: Scene) -> None:
     pid = scene.stage.rabbitmq.pid
     assert pid is not None
     # Before they are decided: who has written once writes to this broker no more, since nobody answers.
+    before = scene.count_done("scheduler.publish.written")
     scene.order("scheduler.publish.written", Action.LATE)
     os.kill(pid, signal.SIGSTOP)  # so that none of them is confirmed; what was written waits in its sockets
     scene.stage.to_next_minute()
     unconfirmed = "SELECT count(*) FROM outbox WHERE published_at IS NULL AND type = 'trigger.v1'"
     until(lambda: scene.stage.sql(unconfirmed)[0][0] >= 1000, within=30, what="a thousand triggers are decided")
-    until(lambda: scene.count_done("scheduler.publish.written"), within=30, what="they are on their way")
+    until(lambda: scene.count_done("scheduler.publish.written") > before, within=30, what="they are on their way")
     [(waiting,)] = scene.stage.sql(unconfirmed)
     stop_hard(scene.stage)
     scene.notes.append(f"{waiting} unconfirmed")
