@@ -81,7 +81,7 @@ def nominal(history: History, period: Period) -> frozenset[datetime]:
         if version.status is not DeploymentStatus.ACTIVE or version.deleted:
             continue
         first = version.valid_from if version.valid_from == version.counted_from else version.valid_from + _INSTANT
-        first = max(first, version.counted_from, *([version.start_date] if version.start_date else []))
+        first = max(first, period.since, version.counted_from, *([version.start_date] if version.start_date else []))
         last = period.until
         if number + 1 < len(history.intervals):
             last = min(last, history.intervals[number + 1].valid_from)

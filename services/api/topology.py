@@ -12,7 +12,7 @@ from aio_pika.abc import AbstractConnection
 
 from libs.chassis.amqp.connection import closing, connect, forever
 from libs.chassis.amqp.declare import declare
-from libs.chassis.errors import Transient
+from libs.chassis.errors import Refused, Transient
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.contracts import topology
@@ -20,6 +20,10 @@ from libs.ledger import pool
 from services.api.statements import SQL
 
 log = get_logger(__name__)
+
+
+class _DatabaseAway(Transient):
+    """Not the broker's fault."""
 
 
 class Declaration(Part):
@@ -42,10 +46,16 @@ class Declaration(Part):
         await forever(self._amqp_url, "api-topology", self._keep_declared, self.stopping)
 
     async def _keep_declared(self, connection: AbstractConnection) -> None:
+        await self._declare(connection)
         while not self.stopping.is_set():
-            await self._declare(connection)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), self._every_seconds)
+                return
+            try:
+                await self._declare(connection)
+            except (Refused, _DatabaseAway) as error:
+                # What flows goes on flowing; only what somebody deletes meanwhile stays away.
+                log.warning("The broker's queues were not looked at", reason=str(error))
 
     async def _declare(self, connection: AbstractConnection) -> None:
         await _make(connection, topology.central())
@@ -56,7 +66,7 @@ class Declaration(Part):
             finally:
                 await ledger.close(timeout=2)
         except pool.DATABASE_AWAY as error:
-            raise Transient(f"the database is away: {error}") from error
+            raise _DatabaseAway(f"the database is away: {error}") from error
         for host in hosts:
             await _make(connection, topology.of_host(host))
         if not self.declared.is_set():

@@ -103,8 +103,9 @@ class Intake:
         quiet_looks = 0
         taken = self._commands_taken
         while quiet_looks < 2 and not stopping.is_set():
-            ready, _ = await depth(connection, commands_queue(self._host))
-            is_quiet = not ready and not self._has_command_in_hand and taken == self._commands_taken
+            ready, consumers = await depth(connection, commands_queue(self._host))
+            # We consume it: a busy leader that does not answer in time is shown as empty and without a consumer.
+            is_quiet = bool(consumers) and not ready and not self._has_command_in_hand and taken == self._commands_taken
             taken = self._commands_taken
             quiet_looks = quiet_looks + 1 if is_quiet else 0
             if not is_quiet:

@@ -174,6 +174,10 @@ async def wait_ended(run_dir: Path, pid: int | None = None) -> Ending:
             case ShimState.FINISHED:
                 return read_ending(run_dir)
             case ShimState.NEVER_STARTED:
+                # A shim of an earlier runner may be on its way yet: one that comes after this starts nothing.
+                cancel(run_dir)
+                if inspect(run_dir) is not ShimState.NEVER_STARTED:
+                    continue
                 said = last_error(run_dir) or "no shim has begun"
                 return Ending(How.SPAWN_FAILED, ended_at=_now(), error=f"The shim did not start: {said}")
             case ShimState.DEAD:
@@ -194,8 +198,12 @@ def cancel(run_dir: Path) -> None:
 
     A shim that is only just starting sees it before it starts the script. Without a folder there is nothing to cancel.
     """
-    with suppress(FileNotFoundError):
+    try:
         (run_dir / "cancel").touch()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a full disk: who lives is told all the same
+        log.warning("A run's folder cannot be written", reason=str(error), run_dir=str(run_dir))
     with suppress(ProcessLookupError):
         shim_fd = _open_live(run_dir)
         if shim_fd is not None:

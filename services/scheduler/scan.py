@@ -20,6 +20,7 @@ from libs.chassis.logs import get_logger
 from libs.invariants import CHECKS, SCAN, Bounds, Look, look
 from libs.ledger.pool import DATABASE_AWAY, connect
 from libs.ledger.statements import STATEMENTS as LEDGER
+from libs.schedule.errors import CronError
 from services.scheduler import metrics
 from services.scheduler.findings import Checks, News, Round, news, pause
 from services.scheduler.settings import Settings
@@ -32,8 +33,10 @@ _STATEMENT_SECONDS = 10.0
 _ANSWER_SECONDS = 15.0
 _CLOSE_SECONDS = 2.0
 
-_PUT_OFF = (*DATABASE_AWAY, asyncpg.PostgresError)
-"""Every error of the database: a check that cannot run (a ledger that was not migrated) must not end the firing."""
+_PUT_OFF = (*DATABASE_AWAY, asyncpg.PostgresError, CronError)
+"""Every error of the database, and a schedule that cannot be read any more (its zone is gone): a check that cannot run
+must not end the firing.
+"""
 
 _INVARIANT_OF = {name: invariant for invariant, names in CHECKS.items() for name in names}
 

@@ -28,7 +28,10 @@ class Settings(ServiceSettings):
         default=3600, ge=300, le=86_400, description="how far such a look reaches back: fires, runs and endings"
     )
     republish_seconds: float = Field(
-        default=60, gt=0, description="a trigger that its host did not take is sent again after"
+        default=60,
+        gt=0,
+        description="a trigger or command that its online host did not answer is sent again after; a host whose devices"
+        " do something else than the ledger believes is asked at most every ten times this",
     )
     offline_seconds: float = Field(default=30, gt=0, description="a host unheard for so long is offline")
     host_lost_margin_seconds: float = Field(

@@ -50,6 +50,8 @@ class Sweeper(Part):
         self._clocks: tuple[float, float] | None = None
         self._steady_from = 0.0
         self._results_waited = False
+        self._unsaid: dict[UUID, float] = {}
+        """When of these executions first something was unsaid, by the monotonic clock."""
 
     async def run(self) -> None:
         """Sweep until told to stop."""
@@ -81,7 +83,9 @@ class Sweeper(Part):
             again = await connection.fetch(STATEMENTS.republish, self._settings.republish_seconds, offline)
             asked = await connection.fetch(STATEMENTS.republish_commands, self._settings.republish_seconds, offline)
             async with connection.transaction():
-                unsaid = await connection.fetch(STATEMENTS.unsaid, self._settings.republish_seconds, offline)
+                unsaid = self._for_long(
+                    await connection.fetch(STATEMENTS.unsaid, self._settings.republish_seconds, offline)
+                )
                 await self._ask_again(connection, {record["host_name"]: record["team_id"] for record in unsaid})
         if unsaid:
             log.warning("Hosts say again what was lost on its way", hosts=[record["host_name"] for record in unsaid])
@@ -93,6 +97,15 @@ class Sweeper(Part):
             metrics.REPUBLISHED.inc(len(again))
             log.warning("Triggers are sent again: their hosts are online and did not take them", triggers=len(again))
             self._wake_outbox.set()
+
+    def _for_long(self, unsaid: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
+        """Those of which something is unsaid for a while: what devices do is heard before what waits in the results."""
+        now = time.monotonic()
+        self._unsaid = {
+            identity: self._unsaid.get(identity, now) for record in unsaid for identity in record["executions"]
+        }
+        patience = self._settings.republish_seconds / 4
+        return [record for record in unsaid if any(now - self._unsaid[one] >= patience for one in record["executions"])]
 
     async def _results_wait(self, connection: Connection, offline: float) -> bool:
         wait = bool(await connection.fetchval(STATEMENTS.results_wait, offline))

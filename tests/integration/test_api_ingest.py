@@ -478,28 +478,47 @@ async def test_that_results_are_read_is_told_only_while_none_of_them_waits(lab: 
     at = "SELECT at FROM liveness WHERE name = 'results'"
     deployment = lab.deploy("d")
     execution = lab.trigger(deployment)
-    results = Results(lab.pool, lab.amqp_url)
-    assert await results.waiting() is None, "nobody knows without a connection"
-    async with ingesting(lab, results, CaughtUp(lab.pool, waiting=results.waiting, every_seconds=0.05)):
-        await lab.value_is(True, f"SELECT ({at}) IS NOT NULL")
-        alive = lab.one(at)
-        await lab.value_is(True, f"SELECT ({at}) > %s", alive)
-        assert await results.waiting() == 0
-    told = lab.one(at)
-    await lab.tell(Word(execution, deployment).queued())
-
-    async def waiting() -> int | None:
-        ready, _ = await depth(lab.connection, topology.RESULTS_PERSIST)
-        return ready
-
-    await until_async(waiting, within=10, what="the broker counts it")
-    alone = CaughtUp(lab.pool, waiting=waiting, every_seconds=0.05)
-    async with ingesting(lab, alone):
-        await lab.value_is(True, "SELECT ledger.now() > %s + interval '0.5 seconds'", lab.one("SELECT ledger.now()"))
+    stuck = False
+    caught_up = CaughtUp(lab.pool, lab.amqp_url, is_stuck=lambda: stuck, every_seconds=0.05)
+    async with ingesting(lab, caught_up):
+        moment = "SELECT ledger.now() > %s + interval '0.5 seconds'"
+        await lab.value_is(True, moment, lab.one("SELECT ledger.now()"))
+        assert lab.one(at) is None, "it is empty, and nobody consumes it: so it looks when its leader does not answer"
+        async with ingesting(lab, Results(lab.pool, lab.amqp_url)):
+            await lab.value_is(True, f"SELECT ({at}) IS NOT NULL")
+            alive = lab.one(at)
+            await lab.value_is(True, f"SELECT ({at}) > %s", alive)
+            stuck = True
+            await lab.value_is(True, f"SELECT ledger.now() > ({at}) + interval '0.5 seconds'")
+            stuck = False
+        told = lab.one(at)
+        await lab.tell(Word(execution, deployment).queued())
+        await lab.value_is(True, moment, lab.one("SELECT ledger.now()"))
         assert lab.one(at) == told, "one waits"
         async with ingesting(lab, Results(lab.pool, lab.amqp_url)):
             await lab.row_is(execution, "queued", "device_busy", False)
             await lab.value_is(True, f"SELECT ({at}) > %s", told)
+
+
+async def test_results_that_cannot_be_written_are_told_to_be_stuck(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployment = lab.deploy("d")
+    execution = lab.trigger(deployment)
+    results = Results(lab.pool, lab.amqp_url)
+    monkeypatch.setattr("services.api.ingest.results.STUCK_SECONDS", 0.3)
+    lab.database.execute("REVOKE UPDATE ON deployment_executions FROM rigbeat_ingest")
+    try:
+        async with ingesting(lab, results):
+            await lab.tell(Word(execution, deployment).queued())
+
+            async def is_stuck() -> bool:
+                return results.is_stuck()
+
+            await until_async(is_stuck, within=10, what="it is stuck")
+            lab.database.execute("GRANT UPDATE ON deployment_executions TO rigbeat_ingest")
+            await lab.row_is(execution, "queued", "device_busy", False)
+            assert not results.is_stuck()
+    finally:
+        lab.database.execute("GRANT UPDATE ON deployment_executions TO rigbeat_ingest")
 
 
 async def test_who_fell_silent_while_nobody_heard_is_told_when_somebody_does(lab: Lab) -> None:

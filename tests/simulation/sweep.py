@@ -146,5 +146,7 @@ def _since(row: Row) -> datetime:
 
 
 def _patience(parcel: Parcel) -> timedelta:
-    """How long an answer is waited for: each time twice as long as the time before."""
-    return timedelta(seconds=REPUBLISH_SECONDS * 2 ** min(max(parcel.attempts, 1) - 1, 10))
+    """How long an answer is waited for: each time about twice as long as the time before."""
+    assert parcel.published_at is not None
+    first = REPUBLISH_SECONDS * (5 if isinstance(parcel.message, Resend) else 1)
+    return max(timedelta(seconds=first), parcel.published_at - parcel.created_at)

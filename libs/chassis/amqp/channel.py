@@ -15,6 +15,7 @@ from libs.chassis.errors import ChassisError, ConnectionLost, QueueMissing, Refu
 
 OPEN_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
+ANSWER_SECONDS = 30.0
 
 
 async def open_channel(connection: AbstractConnection, *, confirms: bool) -> Channel:
@@ -58,6 +59,14 @@ def translated(doing: str) -> Iterator[None]:
             # to stop would go on.
             raise asyncio.CancelledError from error
         raise _in_our_words(doing, error) from error
+
+
+@contextlib.asynccontextmanager
+async def answered(doing: str) -> AsyncIterator[None]:
+    """`translated`, and `ConnectionLost` too when the broker does not answer in half a minute, heartbeats or not."""
+    with translated(doing):
+        async with asyncio.timeout(ANSWER_SECONDS):
+            yield
 
 
 def _in_our_words(doing: str, error: Exception) -> ChassisError:

@@ -156,15 +156,15 @@ async def _attend(connection: AbstractConnection, body: Callable[[AbstractConnec
         await asyncio.wait({work, closed}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
-        await _end(work)
+        await end_task(work)
         if not work.cancelled():
             work.result()
     finally:
-        await _end(work)
+        await end_task(work)
     raise ConnectionLost(reason(None if closed.cancelled() else closed.exception()))
 
 
-async def _end(work: asyncio.Future[None]) -> None:
+async def end_task(work: asyncio.Future[None]) -> None:
     """Cancel it, again and again: a library below that takes a cancellation for itself must not keep us for ever."""
     while not work.done():
         work.cancel()

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from libs.chassis.amqp.channel import channel_of, close_channel, open_channel, translated
+from libs.chassis.amqp.channel import answered, channel_of, close_channel, open_channel, translated
 from libs.chassis.errors import QueueMissing
 
 
@@ -55,14 +55,14 @@ async def declare(
     """
     async with channel_of(connection) as channel:
         for exchange in exchanges:
-            with translated(f"declaring exchange {exchange.name}"):
+            async with answered(f"declaring exchange {exchange.name}"):
                 await channel.exchange_declare(exchange.name, exchange_type=str(exchange.kind), durable=True)
         for queue in queues:
-            with translated(f"declaring queue {queue.name}"):
+            async with answered(f"declaring queue {queue.name}"):
                 arguments = cast("dict[str, Any]", dict(queue.arguments))
                 await channel.queue_declare(queue.name, durable=True, arguments=arguments)
         for binding in bindings:
-            with translated(f"binding {binding.queue} to {binding.exchange}"):
+            async with answered(f"binding {binding.queue} to {binding.exchange}"):
                 await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
 
 
@@ -71,7 +71,7 @@ async def depth(channel: AbstractConnection | AbstractChannel, queue: str) -> tu
 
     With a connection the question has a channel of its own; a channel that is given closes when the queue is missing.
     """
-    with translated(f"looking at {queue}"):
+    async with answered(f"looking at {queue}"):
         if isinstance(channel, AbstractConnection):
             async with channel_of(channel) as own:
                 answer = await own.queue_declare(queue, passive=True)

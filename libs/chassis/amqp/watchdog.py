@@ -25,6 +25,7 @@ from typing import Any
 from aio_pika.abc import AbstractConnection
 
 from libs.chassis import metrics
+from libs.chassis.amqp.connection import end_task
 from libs.chassis.amqp.declare import depths
 from libs.chassis.amqp.message import Incoming, Outgoing, Receipt
 from libs.chassis.amqp.publisher import Publishes
@@ -207,10 +208,11 @@ async def watched(work: Awaitable[None], watch: Awaitable[None]) -> None:
         await working
     finally:
         for one in (working, watching):
-            one.cancel()
             # The connection's end ends both, and one of them says so.
             one.add_done_callback(_is_known)
-        await asyncio.wait({working, watching})
+            one.cancel()
+        for one in (working, watching):
+            await end_task(one)
 
 
 def _is_known(task: asyncio.Future[Any]) -> None:

@@ -7,11 +7,16 @@ they ended long ago, would make as much work again, in the very moment in which 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
+from aio_pika.abc import AbstractConnection
+
+from libs.chassis.amqp.connection import forever
+from libs.chassis.amqp.declare import depth
 from libs.chassis.errors import ChassisError
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
+from libs.contracts.topology import RESULTS_PERSIST
 from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Pool
 from services.api.ingest.statements import STATEMENTS
 
@@ -21,27 +26,33 @@ LOOK_EVERY_SECONDS = 5.0
 
 
 class CaughtUp(Part):
-    """Looks every few seconds, and writes `liveness` while nothing waits for a consumer of the results.
+    """Looks every few seconds, and writes `liveness` while no result waits for its consumer.
 
-    `waiting`: how many messages do, by the broker's count, which leaves out what a consumer has in hand; None when that
-    is not known.
+    `is_stuck`: whether our own consumer has had the same results in hand for long. The connection is its own, so that
+    nobody else ends what it asks.
     """
 
     name = "caught-up"
 
     def __init__(
-        self, pool: Pool, *, waiting: Callable[[], Awaitable[int | None]], every_seconds: float = LOOK_EVERY_SECONDS
+        self, pool: Pool, url: str, *, is_stuck: Callable[[], bool], every_seconds: float = LOOK_EVERY_SECONDS
     ) -> None:
         super().__init__()
         self._pool = pool
-        self._waiting = waiting
+        self._url = url
+        self._is_stuck = is_stuck
         self._every_seconds = every_seconds
 
     async def run(self) -> None:
-        """Look until told to stop."""
+        """Look until told to stop, over as many connections as it takes."""
+        await forever(self._url, "rigbeat-ingest-caught-up", self._session, self.stopping)
+
+    async def _session(self, connection: AbstractConnection) -> None:
         while not self.stopping.is_set():
             try:
-                if await self._waiting() == 0:
+                ready, consumers = await depth(connection, RESULTS_PERSIST)
+                # A busy leader that does not answer in time is shown as an empty queue that nobody consumes.
+                if consumers and not ready and not self._is_stuck():
                     await self._pool.execute(STATEMENTS.caught_up)
             except (*CONTENDED, *DATABASE_AWAY, ChassisError) as error:
                 log.warning("Looking for results that wait was put off", error=str(error))

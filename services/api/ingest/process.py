@@ -41,7 +41,7 @@ async def build(settings: Settings) -> Sequence[Part]:
         DeadLetterBox(pool, url, watch),
         results,
         presence,
-        CaughtUp(pool, waiting=results.waiting),
+        CaughtUp(pool, url, is_stuck=results.is_stuck),
         Silence(pool, hears=lambda: presence.ready),
     ]
     if settings.ingest_http_port is None:

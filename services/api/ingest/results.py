@@ -16,7 +16,6 @@ import asyncpg
 from aio_pika.abc import AbstractConnection
 
 from libs.chassis.amqp.dead import DeadLetters
-from libs.chassis.amqp.declare import depth
 from libs.chassis.amqp.message import Incoming
 from libs.chassis.amqp.publisher import Publisher
 from libs.chassis.errors import ChassisError, Transient
@@ -37,6 +36,7 @@ from services.api.ingest.statements import STATEMENTS
 
 log = get_logger(__name__)
 
+STUCK_SECONDS = 5.0
 _OF_THE_DATA = ("21", "22", "23")
 """The classes of SQLSTATE that blame the values: cardinality, data exception, integrity. The others blame the server,
 the schema or the grants, and trying later helps (PostgreSQL's documentation, appendix A).
@@ -70,28 +70,29 @@ class Results(QueueConsumer):
     def __init__(self, pool: Pool, url: str, watch: Watch | None = None) -> None:
         super().__init__(pool, url, watch)
         self._publisher: Publisher | None = None
-        self._connection: AbstractConnection | None = None
+        self._begun_at: float | None = None
 
     async def opened(self, connection: AbstractConnection) -> None:
         """For what goes to the dead letters."""
         self._publisher = Publisher(connection)
-        self._connection = connection
 
     async def closed(self) -> None:
         """As the connection."""
-        self._connection = None
         if self._publisher is not None:
             await self._publisher.close()
 
-    async def waiting(self) -> int | None:
-        """How many messages no consumer has in hand yet; None without a connection. Raises `ChassisError`."""
-        if self._connection is None:
-            return None
-        ready, _ = await depth(self._connection, self.queue)
-        return ready
+    def is_stuck(self) -> bool:
+        """Whether the same batch has been in hand for seconds: the database or the dead letters do not take it."""
+        return self._begun_at is not None and time.monotonic() - self._begun_at > STUCK_SECONDS
 
     async def handle(self, batch: Sequence[Incoming]) -> None:
         """Fold what can be folded; the rest is buried, confirmed."""
+        if self._begun_at is None:  # else it is the same batch again
+            self._begun_at = time.monotonic()
+        await self._handle(batch)
+        self._begun_at = None
+
+    async def _handle(self, batch: Sequence[Incoming]) -> None:
         told, unusable = _read(batch)
         unusable += await self._take_in(told)
         # After the commit: while the database is away a batch is tried again, and would bury its poison each time.

@@ -23,7 +23,11 @@ RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
 -- name: results_wait
 -- Whether hosts have said what nobody has read: then they are neither asked again nor given up. An ingest that does not
 -- tell (there is no row) holds nobody back.
-SELECT EXISTS (SELECT FROM liveness WHERE name = 'results' AND at < (SELECT ledger.now()) - make_interval(secs => $1));
+-- Nor does one that told once and was replaced by an older one, which reads heartbeats and says nothing of this.
+SELECT EXISTS (
+    SELECT FROM liveness r
+    WHERE r.name = 'results' AND r.at < (SELECT ledger.now()) - make_interval(secs => $1)
+      AND NOT EXISTS (SELECT FROM liveness p WHERE p.name = 'presence' AND p.at > r.at + interval '1 hour'));
 
 -- name: republish
 -- A broker may lose its data: what was sent, is still open and still in time is sent again while its host is online. The
@@ -38,7 +42,7 @@ WHERE id IN (
     WHERE e.status = 'triggered' AND NOT e.held
       AND o.not_after > (SELECT ledger.now())
       -- A short window is not waited out.
-      AND o.published_at + least(make_interval(secs => $1 * power(2, least(greatest(o.attempts, 1) - 1, 10))),
+      AND o.published_at + least(greatest(make_interval(secs => $1), o.published_at - o.created_at),
                                  (o.not_after - o.published_at) / 2) < (SELECT ledger.now())
       AND h.last_seen_at > (SELECT ledger.now()) - make_interval(secs => $2)
     ORDER BY o.id LIMIT 500
@@ -48,7 +52,8 @@ RETURNING id;
 
 -- name: republish_commands
 -- Commands that a host answers, and has not although it is online: the broker may have lost them with its data. The same
--- message again, each time twice as late; to a host that knows it already it says nothing new.
+-- message again, each time twice as late; to a host that knows it already it says nothing new. But for one: who is asked to
+-- say all again begins anew, and answers when all is said, so that one is waited for five times as long.
 UPDATE outbox SET published_at = NULL
 WHERE id IN (
     SELECT o.id
@@ -57,8 +62,8 @@ WHERE id IN (
     WHERE o.applied_at IS NULL
       AND o.type IN ('command.fence.v1', 'command.cancel.v1', 'command.void.v1', 'command.lock.v1', 'command.unlock.v1',
                      'command.resend.v1')
-      AND o.published_at + make_interval(secs => $1 * power(2, least(greatest(o.attempts, 1) - 1, 10)))
-          < (SELECT ledger.now())
+      AND o.published_at + greatest(make_interval(secs => $1 * CASE o.type WHEN 'command.resend.v1' THEN 5 ELSE 1 END),
+                                    o.published_at - o.created_at) < (SELECT ledger.now())
       AND h.last_seen_at > (SELECT ledger.now()) - make_interval(secs => $2)
     ORDER BY o.id LIMIT 500
     FOR UPDATE OF o SKIP LOCKED
@@ -108,7 +113,7 @@ RETURNING e.id, e.deployment_id, e.team_id, e.host_name,
 -- name: unsaid
 -- Hosts that have finished what the ledger believes to be under way: their devices do something else. What they said of it
 -- was lost with the broker's data, or is on its way. They say it again, each at most once in ten times the pause ($1).
-SELECT DISTINCT h.name AS host_name, h.team_id
+SELECT h.name AS host_name, h.team_id, array_agg(x.id) AS executions
 FROM deployment_executions x
 JOIN hosts h ON h.name = x.host_name AND h.revoked_at IS NULL
 JOIN devices v ON v.host_name = x.host_name AND v.device_id = x.device_id
@@ -120,7 +125,7 @@ WHERE x.status IN ('queued', 'running')
       SELECT FROM outbox o
       WHERE o.host_name = h.name AND o.type = 'command.resend.v1'
         AND (o.applied_at IS NULL OR o.created_at > (SELECT ledger.now()) - make_interval(secs => 10 * $1)))
-ORDER BY h.name LIMIT 100;
+GROUP BY h.name ORDER BY h.name LIMIT 100;
 
 -- name: ensure_partitions
 SELECT ledger.ensure_partitions(ledger.now());

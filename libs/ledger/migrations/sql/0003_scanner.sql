@@ -1,5 +1,8 @@
 -- Expands only: code of 0.2.0 runs on with it. Columns without a default, so no row is rewritten.
 
+-- Behind somebody who reads for minutes everybody else would wait behind us: rather fail, and be run again.
+SET LOCAL lock_timeout = '5s';
+
 -- Which fact of its host ended an execution: (journal, sequence) is the same for every repetition of it. Null while it is
 -- open, presumed, ended without a host, or ended before this was written down.
 ALTER TABLE ledger.deployment_executions ADD COLUMN ended_journal_id uuid;
