@@ -51,10 +51,10 @@ class Declaration(Part):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), self._every_seconds)
                 return
+            # What flows goes on flowing; only what somebody deletes meanwhile stays away.
             try:
                 await self._declare(connection)
             except (Refused, _DatabaseAway) as error:
-                # What flows goes on flowing; only what somebody deletes meanwhile stays away.
                 log.warning("The broker's queues were not looked at", reason=str(error))
 
     async def _declare(self, connection: AbstractConnection) -> None:
@@ -68,7 +68,12 @@ class Declaration(Part):
         except pool.DATABASE_AWAY as error:
             raise _DatabaseAway(f"the database is away: {error}") from error
         for host in hosts:
-            await _make(connection, topology.of_host(host))
+            try:
+                await _make(connection, topology.of_host(host))
+            except Refused as error:
+                if not self.declared.is_set():
+                    raise
+                log.warning("A host's queues are not as they should be", host=host, reason=str(error))
         if not self.declared.is_set():
             log.info("The broker has all exchanges and queues", hosts=len(hosts))
         self.declared.set()

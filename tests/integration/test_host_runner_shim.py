@@ -371,6 +371,15 @@ async def test_a_shim_that_cannot_begin_says_why_and_runs_nothing(shims: Shims) 
     assert not run.note("effect")
 
 
+async def test_a_shim_that_comes_after_its_run_was_given_up_starts_nothing(shims: Shims) -> None:
+    run = shims.prepare("echo ran > effect")
+    run.folder.mkdir(parents=True, exist_ok=True)
+    assert (await wait_ended(run.folder)).outcome is How.SPAWN_FAILED
+    pid = run.start_from_a_process_that_ends()
+    until(lambda: not is_alive(pid), within=5)
+    assert not run.note("effect")
+
+
 async def test_on_a_full_disk_the_shim_runs_from_its_source(shims: Shims) -> None:
     run = shims.prepare("echo ran > effect")
     run.start_from_a_process_that_ends(most_bytes_in_a_file=8000)
