@@ -273,17 +273,25 @@ def exchange_deleted(scene: Scene) -> None:
         scene.fire()
 
 
+def _refusals(scene: Scene) -> int:
+    return scene.stage.rabbitmq.log.read_text(errors="replace").count("access_refused")
+
+
 @row("broker:permission-taken", "the user may not write or read any more for a while", "I1 to I7")
 def permission_taken(scene: Scene) -> None:
     scene.traffic()
     scene.fire()
     path = "/permissions/%2F/rigbeat"
     for allowed in ({"configure": ".*", "write": "^$", "read": ".*"}, {"configure": ".*", "write": ".*", "read": "^$"}):
+        before = _refusals(scene)
         rabbit.manage(scene.stage.rabbitmq, "PUT", path, allowed)
         try:
+            # Who consumes already is let go on, and who publishes too for a while: a new one is not.
+            scene.stage.actor("runner-lab-1").kill()
             scene.stage.to_next_minute()
             scene.some_time(3, 8)
             scene.fire()
+            until(lambda: _refusals(scene) > before, within=20, what="somebody is refused")  # noqa: B023
         finally:
             rabbit.manage(scene.stage.rabbitmq, "PUT", path, {"configure": ".*", "write": ".*", "read": ".*"})
         scene.fire()
