@@ -93,12 +93,9 @@ class Executions(Part):
             begun = self._begin(run)
             if isinstance(begun, int):
                 pid = begun
-            else:
-                # A shim of an earlier runner may be on its way yet: one that comes after this starts nothing.
-                process.cancel(folder)
-                if process.inspect(folder) is ShimState.NEVER_STARTED:
-                    self._exited(run, None, begun)
-                    return
+            elif process.is_never_to_start(folder):
+                self._exited(run, None, begun)
+                return
         else:
             log.info("A run of an earlier runner is adopted", execution_id=str(run.id))
         if self._runner.is_cancelled(run.id):

@@ -6,24 +6,19 @@ The one file of the runner that starts processes. Linux 5.4 or newer (pidfd).
 from __future__ import annotations
 
 import asyncio
-import marshal
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from hashlib import sha256
-from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 from libs.chassis.logs import get_logger
-from services.host_runner import shim
 from services.host_runner.core.ending import Ending, How
+from services.host_runner.interpreter import interpreter, sync
 from services.host_runner.leftovers import kill_cgroup, kill_leftovers
 from services.host_runner.run_dir import (
     ERRORS,
@@ -47,6 +42,7 @@ __all__ = [
     "cancel",
     "inspect",
     "interpreter",
+    "is_never_to_start",
     "kill_leftovers",
     "spawn",
     "started",
@@ -81,7 +77,7 @@ def spawn(spec: ShimSpec) -> int:
     """
     if not spec.run_dir.is_dir():
         spec.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync(spec.run_dir.parent)
+        sync(spec.run_dir.parent)
     silence = () if spec.silence_timeout_seconds is None else ("--silence", str(spec.silence_timeout_seconds))
     options = ("--timeout", str(spec.timeout_seconds), *silence, "--grace", str(spec.grace_seconds))
     limits = ("--max-output", str(spec.max_output_bytes), "--cwd", str(spec.cwd.absolute()))
@@ -104,37 +100,6 @@ def spawn(spec: ShimSpec) -> int:
     # Its zombie is ours to reap, in `wait_ended`; a Popen that is dropped would try it, too.
     child.returncode = 0
     return child.pid
-
-
-def interpreter(python: str, folder: Path) -> tuple[str, ...]:
-    """How to run the shim with this Python: compiled if it is the runner's own, which saves 6 ms a start and 2 MB.
-
-    The compiled form is kept in `folder`, under a name that says what it is made of.
-    """
-    return (python, "-I", "-S", str(_compiled_shim(folder)) if python == sys.executable else shim.__file__)
-
-
-def _compiled_shim(folder: Path) -> Path:
-    # Not in __pycache__: on a full disk py_compile leaves half a file there, and nobody can import the shim any more.
-    source = Path(shim.__file__)
-    path = folder / f".shim-{_source_key()}.pyc"
-    draft = path.with_suffix(f".{os.getpid()}")
-    try:
-        if not path.exists():
-            code = compile(source.read_bytes(), source, "exec", dont_inherit=True)
-            draft.write_bytes(MAGIC_NUMBER + bytes(12) + marshal.dumps(code))
-            _sync(draft)
-            draft.rename(path)
-    except OSError:
-        with suppress(OSError):
-            draft.unlink()
-        return source
-    return path
-
-
-@cache
-def _source_key() -> str:
-    return sha256(MAGIC_NUMBER + Path(shim.__file__).read_bytes()).hexdigest()[:16]
 
 
 async def started(run_dir: Path, within: float, pid: int | None = None) -> datetime | None:
@@ -174,9 +139,7 @@ async def wait_ended(run_dir: Path, pid: int | None = None) -> Ending:
             case ShimState.FINISHED:
                 return read_ending(run_dir)
             case ShimState.NEVER_STARTED:
-                # A shim of an earlier runner may be on its way yet: one that comes after this starts nothing.
-                cancel(run_dir)
-                if inspect(run_dir) is not ShimState.NEVER_STARTED:
+                if not is_never_to_start(run_dir):
                     continue
                 said = last_error(run_dir) or "no shim has begun"
                 return Ending(How.SPAWN_FAILED, ended_at=_now(), error=f"The shim did not start: {said}")
@@ -191,6 +154,12 @@ async def wait_ended(run_dir: Path, pid: int | None = None) -> Ending:
                 # Between its death and the end of its lock there are moments.
                 await asyncio.sleep(pause)
                 pause = min(pause * 1.2, LOOK_AT_MOST_SECONDS)
+
+
+def is_never_to_start(run_dir: Path) -> bool:
+    """Whether no shim has begun here; then none will: an earlier runner's that is on its way yet starts nothing."""
+    cancel(run_dir)
+    return inspect(run_dir) is ShimState.NEVER_STARTED
 
 
 def cancel(run_dir: Path) -> None:
@@ -291,11 +260,3 @@ async def _readable(descriptor: int) -> None:
 
 def _now() -> datetime:
     return datetime.now(UTC)  # the shell's clock
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -77,6 +77,7 @@ class Sweeper(Part):
                 await self._end_late(connection)
             is_steady = await self._clock_is_steady(connection)
             if await self._results_wait(connection, offline):
+                self._unsaid.clear()  # it may be among what waits: counted anew when that is read
                 return
             if is_steady:
                 await self._presume(connection, offline)

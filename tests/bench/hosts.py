@@ -119,7 +119,7 @@ class SimulatedHost(Part):
         return self._sequence
 
     def _say(self, event: HostEvent) -> None:
-        self._unsent.append(_outgoing(event, str(_drawn())))
+        self._unsent.append(outgoing(event, str(_drawn())))
         self._news.set()
 
     async def _send(self, publisher: Publisher) -> None:
@@ -154,7 +154,8 @@ def _now() -> datetime:
     return datetime.now(UTC)  # noqa: TID251  # a host's clock
 
 
-def _outgoing(event: HostEvent, message_id: str) -> Outgoing:
+def outgoing(event: HostEvent, message_id: str) -> Outgoing:
+    """As a host publishes it."""
     envelope = encode(event, message_id=message_id, at=_now(), app_id="bench-host")
     return Outgoing(
         exchange=envelope.exchange,

@@ -21,9 +21,8 @@ FROM late WHERE e.id = late.execution_id AND e.status = 'triggered'
 RETURNING e.id, e.deployment_id, e.team_id, e.host_name;
 
 -- name: results_wait
--- Whether hosts have said what nobody has read: then they are neither asked again nor given up. An ingest that does not
--- tell (there is no row) holds nobody back.
--- Nor does one that told once and was replaced by an older one, which reads heartbeats and says nothing of this.
+-- Whether hosts have said what nobody has read: then they are neither asked again nor given up. An ingest that does not tell
+-- holds nobody back: there is no row, or heartbeats are read and this has not been told of for an hour (an older release).
 SELECT EXISTS (
     SELECT FROM liveness r
     WHERE r.name = 'results' AND r.at < (SELECT ledger.now()) - make_interval(secs => $1)
