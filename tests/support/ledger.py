@@ -27,6 +27,9 @@ from libs.ledger.tokens import make
 OWNER = "rigbeat"
 _PASSWORD = "only-for-tests"
 _numbers = itertools.count(1)
+_EARLY_SECOND = 5.0
+_begun_ahead: dict[str, float] = {}
+"""By database: the seconds by which its clock is ahead of the true one before a test shifts it."""
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -88,11 +91,22 @@ def made_ledger(superuser_url: str, name: str) -> LedgerDatabase:
 
 
 def shift_now(database: LedgerDatabase, seconds: float) -> None:
-    """Let `ledger.now()` of this database be `seconds` ahead of the clock (negative: behind) from now on."""
+    """Let `ledger.now()` of this database be `seconds` ahead of where it began (negative: behind) from now on."""
+    ahead = _begun_ahead.get(database.name, 0.0) + seconds
     database.execute(
         "CREATE OR REPLACE FUNCTION ledger.now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE "
-        f"AS 'SELECT clock_timestamp() + interval ''{float(seconds)!r} seconds'''"
+        f"AS 'SELECT clock_timestamp() + interval ''{ahead!r} seconds'''"
     )
+
+
+def begin_early_in_a_minute(database: LedgerDatabase) -> None:
+    """Let this database's clock be up to a minute ahead, so that a full minute has just passed and the next is far.
+
+    For tests that count fires: while they cross the end of a minute, every deployment is due once more than they think.
+    """
+    [(second,)] = database.execute("SELECT extract(second FROM clock_timestamp())")
+    _begun_ahead[database.name] = (60 + _EARLY_SECOND - float(second)) % 60
+    shift_now(database, 0.0)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

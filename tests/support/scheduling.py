@@ -14,7 +14,7 @@ from libs.ledger.pool import Pool, create_pool
 from services.scheduler.claim import Claimer
 from services.scheduler.settings import Settings
 from services.scheduler.sweep import Sweeper
-from tests.support.ledger import LedgerDatabase
+from tests.support.ledger import LedgerDatabase, begin_early_in_a_minute
 
 
 @dataclass
@@ -59,6 +59,7 @@ class Bench:
 
 @pytest.fixture
 async def bench(ledger_database: LedgerDatabase) -> AsyncIterator[Bench]:
+    begin_early_in_a_minute(ledger_database)
     team = ledger_database.team("a")
     ledger_database.host("lab-1", team, ["stb-1"])
     ledger_database.execute("INSERT INTO liveness VALUES ('presence', ledger.now())")
