@@ -29,9 +29,10 @@ def main(arguments: list[str]) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != int(parent):
         sys.exit(1)  # it died before the kernel knew what to send
-    # The interpreter ignores these two, and an ignored signal stays ignored over exec.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    # The interpreter ignores two, nohup and a shell's background jobs others; an ignored one stays ignored over exec.
+    for number in signal.valid_signals():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execv(command[0], command)  # noqa: S606 - no shell is the point
 

@@ -245,9 +245,11 @@ def become(command: list[str], folder: str, output: int, failure: int, shim: int
         libc("prctl", PR_SET_PDEATHSIG, signals.SIGKILL)
         if posix.getppid() != shim:
             return
-        # Python ignores the first two, we the next two; only what is ignored would outlive the exec.
-        for signal in (signals.SIGPIPE, signals.SIGXFSZ, signals.SIGHUP, signals.SIGINT, signals.SIGTERM):
-            signals.signal(signal, signals.SIG_DFL)
+        # Python ignores two, we two, nohup and a shell's background jobs others; what is ignored outlives the exec.
+        # And a TERM that comes before the exec must end this process, not tell the shim.
+        for signal in range(1, signals.NSIG):
+            if signals.getsignal(signal) not in (signals.SIG_DFL, None):
+                signals.signal(signal, signals.SIG_DFL)
         signals.pthread_sigmask(signals.SIG_SETMASK, ())
         posix.dup2(posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC), 0)
         posix.dup2(output, 1)

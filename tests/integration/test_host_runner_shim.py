@@ -18,7 +18,7 @@ from services.host_runner.core.ending import Cause, How
 from services.host_runner.process import ShimState, cancel, inspect, kill_leftovers, started, wait_ended
 from services.host_runner.shim import ALREADY_STARTED
 from tests.support.shims import Shims, is_alive, kill
-from tests.support.signals import masks
+from tests.support.signals import as_nohup_in_the_background, masks
 from tests.support.wait import until
 
 FOREVER = "while :; do sleep 0.05; done"
@@ -74,7 +74,8 @@ async def test_the_script_has_a_clean_process_of_its_own(shims: Shims) -> None:
         "print(sorted(int(fd) for fd in os.listdir('/proc/self/fd'))[:-1], sys.argv[1:])\n"
         "print(open('/proc/self/status').read())\n"
     )
-    run = shims.start((sys.executable, "-I", "-S", "-c", code, "a b", "--", "", "$HOME"))
+    with as_nohup_in_the_background():
+        run = shims.start((sys.executable, "-I", "-S", "-c", code, "a b", "--", "", "$HOME"))
     ending = await run.end()
     lines = run.output.splitlines()
     assert ending.code == 0
@@ -86,7 +87,8 @@ async def test_the_script_has_a_clean_process_of_its_own(shims: Shims) -> None:
 
 
 async def test_a_script_with_no_python_in_it_ignores_no_signal(shims: Shims) -> None:
-    run = shims.start(("/bin/grep", "SigIgn", "/proc/self/status"))
+    with as_nohup_in_the_background():
+        run = shims.start(("/bin/grep", "SigIgn", "/proc/self/status"))
     await run.end()
     assert masks(run.output) == {"SigIgn": 0}
 

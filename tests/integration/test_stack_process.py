@@ -12,7 +12,7 @@ import pytest
 from libs.stack.errors import StackError
 from libs.stack.process import Child, run, start
 from libs.stack.program import ENVIRONMENT
-from tests.support.signals import masks
+from tests.support.signals import as_nohup_in_the_background, masks
 from tests.support.wait import until
 
 _SECONDS = 10.0
@@ -53,7 +53,8 @@ def test_a_child_that_ignores_the_request_is_killed_after_the_grace_time_with_it
 
 
 def test_a_child_leads_a_group_of_its_own_and_ignores_no_signal(tmp_path: Path) -> None:
-    child = sleeper(tmp_path / "log")
+    with as_nohup_in_the_background():
+        child = sleeper(tmp_path / "log")
     try:
         status = Path(f"/proc/{child.pid}/status").read_text()
         assert masks(status)["SigIgn"] == 0
