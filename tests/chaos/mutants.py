@@ -187,7 +187,7 @@ MUTANTS = (
         "services/host_runner/core/decide.py",
         "    if run.deployment in host.pending:\n",
         "    if run.deployment in ():\n",
-        ("users:race", "kill:any"),
+        ("users:slot",),
     ),
     Mutant(
         "device-not-asked",

@@ -151,6 +151,29 @@ def pause_unheard(scene: Scene) -> None:
     scene.wait_for(other["id"], "completed")
 
 
+@row(
+    "users:slot",
+    "many triggers of one deployment while one of it runs: one waits, the others are skipped, none is forgotten",
+    "I1, I2, I4",
+)
+def slot(scene: Scene) -> None:
+    names = [f"slot-{number}" for number in range(len(PAIRS))]
+    for name, (host, device) in zip(names, PAIRS, strict=True):
+        scene.deploy(name, host_name=host, device_id=device, cron_expression=NEVER, seconds=5.0, on_device_busy="queue")
+    for run in [scene.run(name) for name in names]:
+        scene.wait_for(run["id"], "running")
+    for _ in range(4):
+        for name in names:
+            scene.run(name)
+        scene.some_time(0, 0.2)
+    for name in names:
+        until(
+            lambda name=name: scene.outcomes(name) == {("completed", ""): 2, ("skipped", "already_queued"): 3},  # type: ignore[misc]
+            within=30,
+            what=f"I2: {name} ran, ran what waited, and skipped the other three",
+        )
+
+
 @row("users:limit", "a limit of three, and more fires than that while earlier ones still run", "I5")
 def limit(scene: Scene) -> None:
     for number, (host, device) in enumerate(PAIRS):
