@@ -127,4 +127,6 @@ def decode(type_name: str | None, body: bytes) -> Message:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise ContractError(f"{type_name}: {where}: {first['msg']}{more}") from None
+        sentence = f"{type_name}: {where}: {first['msg']}{more}"
+        # It quotes what it was given, and is shown on terminals and in logs.
+        raise ContractError(sentence if sentence.isprintable() else ascii(sentence)[1:-1]) from None

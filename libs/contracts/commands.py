@@ -145,6 +145,8 @@ class Clock(Command):
 
     host_sent_at: Instant
     db_time: Instant
+    renew_credentials: bool = False
+    """The host is to take new credentials from the API now."""
 
 
 class Resend(Command):

@@ -42,8 +42,8 @@ class Metric:
 
 def _modules(package: ModuleType) -> list[ModuleType]:
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-    # A shim is started by its path and measures nothing; a __main__ is imported by nobody.
-    names = [one.name for one in found if one.name.rpartition(".")[2] not in {"__main__", "shim", "launch", "env"}]
+    # A shim is a program of its own and measures nothing; a __main__ is imported by nobody.
+    names = [one.name for one in found if one.name.rpartition(".")[2] not in {"__main__", "launch", "env"}]
     return [importlib.import_module(name) for name in names if ".migrations" not in name]
 
 
