@@ -24,6 +24,7 @@ from libs.invariants.finding import CHECKS, Check, CheckName, Finding, check
 from libs.invariants.fires import History, Interval, Misfits, Period, Rows, broken_of_all
 from libs.invariants.statements import STATEMENTS
 from libs.ledger.pool import Connection
+from libs.ledger.statements import STATEMENTS as LEDGER
 
 CHECKED = tuple(CHECKS)
 DEFAULT_PERIOD = timedelta(hours=24)
@@ -62,8 +63,12 @@ async def look(
 ) -> Look:
     """Check what happened from `since` on and what is so now; of the deployments, the page behind `after`.
 
-    The caller sees all teams and has begun a REPEATABLE READ transaction. Raises what asyncpg raises.
+    What is older than the ledger keeps is not looked at. The caller sees all teams and has begun a REPEATABLE READ
+    transaction. Raises what asyncpg raises.
     """
+    kept_from = await connection.fetchval(LEDGER.kept_from, "executions")
+    if kept_from is not None:
+        since = max(since, kept_from)  # of what was before, the rows are gone
     since = since.replace(second=0, microsecond=0)
     page = await _fires(connection, since, now, bounds, after)
     letters = await _found(connection, CheckName.FACTS_WITHOUT_EXECUTION, bounds.letters)

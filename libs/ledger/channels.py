@@ -11,3 +11,9 @@ CHANGES = "rigbeat_changes"
 
 APPLIED = "rigbeat_applied"
 """A host answered a command; the payload is the command's id."""
+
+REVOKED = "rigbeat_revoked"
+"""A token was taken back, or a session ended; the payload is its id."""
+
+HOSTS = "rigbeat_hosts"
+"""Who may use a host changed, or it was revoked; the payload is its name."""

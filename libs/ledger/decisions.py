@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
-import asyncpg
-
 from libs.contracts import (
-    SENTENCES,
     Change,
     DeploymentStatus,
     ExecutionStatus,
@@ -131,9 +128,12 @@ async def write_fires(
     """One row per fire and one trigger per fire that runs now. A fire that has its row already is left alone.
 
     A held one has its row only: neither a trigger nor a time after which it must not start, before it is released.
+    Where a deployment may not fire any more (its host was revoked, or is shared with its team no more) what would run
+    is skipped instead; the schedulers pause it soon.
     """
     if not fires:
         return Written(0, 0)
+    fires = await _without_barred(connection, fires)
     ids = [fire_id(row.id, fire.scheduled_at) for row, fire in fires]
     fresh = {
         record["id"]
@@ -164,6 +164,19 @@ async def write_fires(
     )
     skipped = sum(fire.reason is not None for i, (_, fire) in zip(ids, fires, strict=True) if i in fresh)
     return Written(len(fresh) - skipped, skipped)
+
+
+async def _without_barred(
+    connection: Connection, fires: Sequence[tuple[DeploymentRow, Fire]]
+) -> Sequence[tuple[DeploymentRow, Fire]]:
+    firing = {row.id for row, fire in fires if fire.reason is None}
+    if not firing:
+        return fires
+    barred = {record["id"] for record in await connection.fetch(STATEMENTS.barred_among, list(firing))}
+    return [
+        (row, replace(fire, reason=Reason.PAUSED, held=False) if fire.reason is None and row.id in barred else fire)
+        for row, fire in fires
+    ]
 
 
 async def run_now(
@@ -205,30 +218,6 @@ def _notices(row: DeploymentRow, decision: Decision, now: datetime) -> list[_Not
     if decision.status is not None:
         notices.append((row, Change.STATUS, decision.status, _STATUS_REASONS[decision.status], None))
     return notices
-
-
-async def drop_held(
-    connection: Connection, deployment_ids: Sequence[UUID], reason: Reason, now: datetime
-) -> list[UUID]:
-    """End what of these deployments waits to be released (catch-up `all`): `skipped`, for `reason`; answers the ids.
-
-    Nothing of it was ever sent, so no host is asked. The caller holds the deployments' row locks and read `now` after.
-    """
-    dropped = await connection.fetch(STATEMENTS.drop_held, deployment_ids, reason, SENTENCES[reason], now)
-    return await _note_dropped(connection, dropped)
-
-
-async def drop_newest_held(
-    connection: Connection, deployment_id: UUID, most: int, reason: Reason, now: datetime
-) -> list[UUID]:
-    """The same of the newest of one deployment, at most so many: those before them still get their turn."""
-    parameters = (deployment_id, most, reason, SENTENCES[reason], now)
-    return await _note_dropped(connection, await connection.fetch(STATEMENTS.drop_newest_held, *parameters))
-
-
-async def _note_dropped(connection: Connection, dropped: Sequence[asyncpg.Record]) -> list[UUID]:
-    await note(connection, [(record["team_id"], "execution", str(record["id"])) for record in dropped])
-    return sorted(record["id"] for record in dropped)
 
 
 async def tell_host(

@@ -15,6 +15,8 @@ from alembic import command, op
 from alembic.config import Config
 from psycopg import sql
 
+from libs.chassis.exposure import trusting
+
 _HERE = Path(str(files("libs.ledger"))) / "migrations"
 _LOCK = 7_163_265_391  # any number that nobody else locks
 
@@ -29,13 +31,19 @@ def run_sql(name: str) -> None:
     connection.execute((_HERE / "sql" / name).read_text().encode())
 
 
+def checked(url: str) -> str:
+    """The url as we connect with it: to another machine by TLS that is checked, unless it says otherwise itself."""
+    return trusting(url, None, plaintext=False)
+
+
 def upgrade(url: str, revision: str = "head") -> None:
     """Upgrade the database at `url` (`postgresql://owner:…`). Does nothing when it is current.
 
+    Without an `sslmode` the url of another machine means `verify-full`; `sslrootcert` names who is trusted.
     Raises `psycopg.OperationalError` (inside sqlalchemy's wrapper) when the server is away.
     """
     engine = sqlalchemy.create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=sqlalchemy.NullPool
+        checked(url).replace("postgresql://", "postgresql+psycopg://", 1), poolclass=sqlalchemy.NullPool
     )
     config = Config()
     config.set_main_option("script_location", str(_HERE))
@@ -59,6 +67,6 @@ def set_password(url: str, role: str, password: str) -> None:
 
     The server is told only what it keeps of it: a log of statements must not hold passwords.
     """
-    with psycopg.connect(url) as connection:
+    with psycopg.connect(checked(url)) as connection:
         kept = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256").decode()
         connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(kept)))

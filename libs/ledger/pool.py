@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import asyncpg
 
+from libs.chassis import tls
 from libs.chassis.backoff import delays
 from libs.chassis.logs import get_logger
 
@@ -63,17 +68,20 @@ def _settings(application: str) -> dict[str, str]:
 async def create_pool(url: str, *, application: str, most: int = 8, statement_seconds: float = 30) -> Pool:
     """A pool of at most `most` connections; a statement ends after `statement_seconds`. Connects at once.
 
-    Raises one of `DATABASE_AWAY`.
+    With `sslmode=verify-full` in the url certificate and name are checked, by `sslrootcert` or by the system's
+    authorities. Raises one of `DATABASE_AWAY`.
     """
-    return await asyncpg.create_pool(
-        url,
-        min_size=1,
-        max_size=most,
-        init=_prepare,
-        command_timeout=statement_seconds,
-        server_settings=_settings(application),
-        timeout=10,
-    )
+    with _in_words(url):
+        return await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=most,
+            init=_prepare,
+            command_timeout=statement_seconds,
+            server_settings=_settings(application),
+            timeout=10,
+            ssl=tls.database_context(url),
+        )
 
 
 async def await_pool(url: str, *, application: str, most: int) -> Pool:
@@ -93,8 +101,23 @@ async def connect(
     """One connection of its own, for what belongs to a session: LISTEN, a lock. A statement ends after
     `statement_seconds`, if they are given.
     """
-    connection = await asyncpg.connect(
-        url, command_timeout=statement_seconds, server_settings=_settings(application), timeout=10
-    )
+    with _in_words(url):
+        connection = await asyncpg.connect(
+            url,
+            command_timeout=statement_seconds,
+            server_settings=_settings(application),
+            timeout=10,
+            ssl=tls.database_context(url),
+        )
     await _prepare(connection)
     return connection
+
+
+@contextmanager
+def _in_words(url: str) -> Iterator[None]:
+    """What goes wrong with TLS is told with its cause; it may be mended at any time, so the database is away."""
+    try:
+        yield
+    except ssl.SSLError as error:
+        place = urlsplit(url).netloc.rpartition("@")[2]
+        raise ConnectionError(f"no database at {place}: {tls.in_words(error) or error}") from error

@@ -16,6 +16,7 @@ from tests.support.ledger import LedgerDatabase, shift_now
 
 VECTORS = json.loads((Path(__file__).parents[1] / "contract" / "golden" / "ids.json").read_text())
 SEARCH = "-c search_path=ledger"
+LATEST = max(path.name[:4] for path in (Path(upgrade.__code__.co_filename).parent / "migrations" / "sql").glob("*.sql"))
 
 
 def test_the_ids_in_sql_are_the_golden_vectors(ledger_database: LedgerDatabase) -> None:
@@ -115,7 +116,7 @@ def test_the_feed_never_passes_a_transaction_that_is_still_open(ledger_database:
 def test_migrating_again_changes_nothing(ledger_database: LedgerDatabase) -> None:
     before = ledger_database.execute("SELECT * FROM public.ledger_migrations")
     upgrade(ledger_database.owner_url)
-    assert ledger_database.execute("SELECT * FROM public.ledger_migrations") == before == [("0004",)]
+    assert ledger_database.execute("SELECT * FROM public.ledger_migrations") == before == [(LATEST,)]
 
 
 def test_a_test_shifts_the_one_clock(ledger_database: LedgerDatabase) -> None:

@@ -187,4 +187,5 @@ def _drop(superuser_url: str, name: str) -> None:
 def _url(superuser_url: str, role: str | None, database: str) -> str:
     parts = urlsplit(superuser_url)
     who = f"{role}:{_PASSWORD}" if role else f"{parts.username}:{parts.password or ''}"
-    return f"postgresql://{who}@{parts.hostname}:{parts.port}/{database}"
+    query = f"?{parts.query}" if parts.query else ""
+    return f"postgresql://{who}@{parts.hostname}:{parts.port}/{database}{query}"

@@ -1,7 +1,7 @@
 -- I5: the limit is exact.
 
 -- name: wrong_counts
--- The count is that of the rows, whoever folded them. Of the deployments ($3 < id <= $4) that changed or ran since $1, those
+-- The count is that of the rows, whoever folded them, and of those that the retention removed. Of the deployments ($3 < id <= $4) that changed or ran since $1, those
 -- with a limit first, then those that are quickly counted, until $2 rows would have to be read.
 SELECT count(*) OVER ()::integer AS rows,
        format('%s (%s) counts %s executions, its rows are %s', t.name, t.id, t.execution_count, t.counted) AS sentence
@@ -10,7 +10,7 @@ FROM (
         SELECT count(*) FROM deployment_executions e
         WHERE e.deployment_id = d.id AND NOT e.presumed
           AND (e.status IN ('completed', 'failed') OR (e.status = 'cancelled' AND e.started_at IS NOT NULL))
-    ) AS counted
+    ) + coalesce((SELECT r.counted FROM executions_removed r WHERE r.deployment_id = d.id), 0) AS counted
     FROM (
         SELECT id, name, execution_count,
                sum(execution_count) OVER (ORDER BY max_executions IS NULL, execution_count, id) AS work

@@ -4,6 +4,10 @@
 -- The instant of the transaction. Read once, after the row locks are held.
 SELECT ledger.now() AS now, ledger_epoch, firing FROM epoch;
 
+-- name: kept_from
+-- What is older of this kind is gone, or about to be; null: nothing is.
+SELECT kept_from FROM retention WHERE kind = $1;
+
 -- name: in_flight
 -- What may still use up the limit of each deployment: open, or only presumed to have ended, which keeps its place until
 -- the host reports. Read under the deployment's row lock.
@@ -19,6 +23,12 @@ SELECT deployment_id, count(*)::integer AS held
 FROM deployment_executions
 WHERE deployment_id = ANY ($1::uuid[]) AND held
 GROUP BY deployment_id;
+
+-- name: barred_among
+-- Which of these may not fire any more. A host that the API's role does not see is one that the team may not use.
+SELECT d.id FROM deployments d LEFT JOIN hosts h ON h.name = d.host_name
+WHERE d.id = ANY ($1::uuid[])
+  AND (h.name IS NULL OR h.revoked_at IS NOT NULL OR d.team_id <> h.team_id AND d.team_id <> ALL (h.shared_teams));
 
 -- name: insert_executions
 -- A nominal fire that has its row already is left alone, and its id is not returned: nothing is sent for it again.
@@ -51,8 +61,13 @@ WHERE id IN (SELECT id FROM deployment_executions WHERE deployment_id = $1 AND h
 RETURNING id, team_id;
 
 -- name: insert_outbox
+-- A revoked host is told nothing any more: its queues may be gone, and its commands would be dead letters.
 INSERT INTO outbox (message_id, team_id, type, exchange, host_name, execution_id, body, not_after)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::timestamptz[])
+SELECT m.*
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::timestamptz[])
+     AS m (message_id, team_id, type, exchange, host_name, execution_id, body, not_after)
+WHERE m.type NOT LIKE 'command.%'
+   OR ledger.hears(m.host_name)
 ON CONFLICT (message_id) DO NOTHING;
 
 -- name: move_on
