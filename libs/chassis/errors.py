@@ -6,7 +6,8 @@
     │   ├── ConnectionLost      the connection or the channel went away under us
     │   ├── QueueMissing        the queue is not declared (yet)
     │   └── Unconfirmed         the broker did not take a message that must not be lost
-    ├── Refused             the broker answered no: wrong password, other arguments, in use by another
+    ├── Refused             the broker answered no: other arguments, in use by another, not permitted
+    │   └── NotLetIn            … at the door: wrong user, password, or virtual host
     ├── ConsumerCancelled   the broker ended a consumer (its queue was deleted): the process ends, to be restarted
     └── ConsumerSilent      a consumer is given nothing although the broker is well: as above
 
@@ -42,6 +43,10 @@ class Unconfirmed(Transient):
 
 class Refused(ChassisError):  # noqa: N818  # the name is the verdict, as consumers read it
     """The broker said no, and will say it again until a person changes something."""
+
+
+class NotLetIn(Refused):
+    """The broker does not know the user, or the password is another."""
 
 
 class ConsumerCancelled(ChassisError):  # noqa: N818  # the name is the verdict, as consumers read it

@@ -13,6 +13,8 @@ from typing import cast
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
+from libs.chassis import console
+
 # They bring handlers of their own, which would print every line a second time.
 _WITH_OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 # Reports every lost connection with a traceback, where the session says it in one line; only it knows of blocking.
@@ -66,11 +68,9 @@ def _rendering(log_format: str) -> list[Processor]:
         case "json":
             return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         case "console":
-            # Plain tracebacks: the rich ones print local variables, and with them passwords.
             return [
-                structlog.dev.ConsoleRenderer(
-                    colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-                )
+                console.harmless,
+                structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=console.traceback),
             ]
         case _:
             raise ValueError(f"log format must be 'console' or 'json', not {log_format!r}")

@@ -35,6 +35,10 @@ class ServiceSettings(BaseSettings):
         default="console", description="how log lines look: console for people, json for programs"
     )
 
+    def wrong(self) -> Iterable[str]:
+        """What is wrong although each value is right by itself: a sentence each, which begins with its variable."""
+        return ()
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -80,8 +84,10 @@ def load(cls: type[S], environment: Mapping[str, str] | None = None) -> S:
             if name not in problems:
                 problems[name] = _sentence(cls, where, problem["type"], problem["msg"], values.get(name))
     else:
-        if not problems:
+        wrong = [*problems.values(), *settings.wrong()]
+        if not wrong:
             return settings
+        raise SettingsError(wrong)
     raise SettingsError(problems.values()) from None
 
 
@@ -117,11 +123,13 @@ def _parsed(cls: type[ServiceSettings], name: str, field: FieldInfo, text: str) 
         raise _BadValueError(
             f"{PREFIX}{name.upper()}: is not JSON ({error.msg} at character {error.pos + 1}){_wanted(field)}"
         ) from None
+    except (ValueError, RecursionError):  # a number of thousands of digits; lists within lists within lists
+        raise _BadValueError(f"{PREFIX}{name.upper()}: is not JSON that can be read{_wanted(field)}") from None
 
 
 def _sentence(cls: type[ServiceSettings], where: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
     if not where or str(where[0]) not in cls.model_fields:
-        return f"settings: {message}"
+        return f"settings: {message.removeprefix('Value error, ')}"
     field = cls.model_fields[str(where[0])]
     variable = PREFIX + str(where[0]).upper()
     if kind == "missing" and len(where) == 1:

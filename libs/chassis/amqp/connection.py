@@ -11,17 +11,18 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import aiormq.exceptions as amqp
 from aio_pika.abc import AbstractConnection
 from yarl import URL
 
-from libs.chassis import metrics
+from libs.chassis import metrics, tls
 from libs.chassis.amqp.channel import reason
 from libs.chassis.amqp.readable import ReadableTransport
 from libs.chassis.backoff import delays
-from libs.chassis.errors import ConnectionLost, Refused, Transient
+from libs.chassis.errors import ConnectionLost, NotLetIn, Refused, Transient
 from libs.chassis.logs import get_logger
 
 log = get_logger(__name__)
@@ -46,11 +47,19 @@ class _Connection(aio_pika.Connection):
         # What is given to `aio_pika.connect` is narrowed to what it knows; this goes through to aiormq.
         self.kwargs["transport_factory"] = ReadableTransport()
 
+    def __del__(self) -> None:
+        """What is forgotten is closed where that can be awaited; aio-pika's own makes a coroutine also elsewhere."""
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop()
+            super().__del__()
+
 
 async def connect(url: str, *, name: str, heartbeat: int = 10) -> AbstractConnection:
     """One connection, shown to operators as `name`; `heartbeat` in seconds.
 
-    `ConnectionLost` if the broker is not there within ten seconds, `Refused` if it does not let us in.
+    An `amqps://` url may name who is trusted (`cafile`) and what we show (`certfile`, `keyfile`), read anew each time;
+    certificate and name are checked whatever else it says. `ConnectionLost` if the broker is not there within ten
+    seconds, `NotLetIn` if it does not let us in.
     """
     try:
         return await aio_pika.connect(
@@ -58,14 +67,27 @@ async def connect(url: str, *, name: str, heartbeat: int = 10) -> AbstractConnec
             client_properties={"connection_name": name},
             timeout=CONNECT_SECONDS,
             connection_class=_Connection,
+            ssl_context=await asyncio.to_thread(tls.amqp_context, url),
         )
     except (amqp.AuthenticationError, amqp.ProbableAuthenticationError, amqp.ConnectionNotAllowed) as error:
-        raise Refused(f"the broker does not let {name} in: {reason(error)}") from error
+        raise NotLetIn(f"the broker does not let {name} in: {reason(error)}") from error
     except (amqp.AMQPError, OSError, EOFError) as error:  # TimeoutError is an OSError
-        raise ConnectionLost(f"no broker for {name}: {reason(error)}") from error
+        raise ConnectionLost(f"no broker for {name}{_at(url)}: {_why(url, error)}") from error
     except StopAsyncIteration as error:
         # aiormq's word for a connection that was accepted and closed: a proxy whose broker is away.
-        raise ConnectionLost(f"no broker for {name}: it closed the connection at once") from error
+        raise ConnectionLost(f"no broker for {name}{_at(url)}: it closed the connection at once") from error
+
+
+def _at(url: str) -> str:
+    place = urlsplit(url).netloc.rpartition("@")[2]
+    return f" at {place}" if place else ""
+
+
+def _why(url: str, error: BaseException) -> str:
+    why = tls.in_words(error) or reason(error)
+    # A port of TLS has nothing to say to whom begins in the clear.
+    is_reset = isinstance(error.__cause__, ConnectionResetError | asyncio.IncompleteReadError)
+    return f"{why}; if TLS is spoken there, write amqps://" if is_reset and url.startswith("amqp://") else why
 
 
 async def close(connection: AbstractConnection) -> None:
@@ -85,7 +107,7 @@ async def closing(connection: AbstractConnection) -> AsyncIterator[AbstractConne
 
 
 async def forever(
-    url: str,
+    url: str | Callable[[], str],
     name: str,
     body: Callable[[AbstractConnection], Awaitable[None]],
     stopping: asyncio.Event,
@@ -108,7 +130,9 @@ async def forever(
     while not stopping.is_set():
         up_since: float | None = None
         try:
-            connection = await _unless(stopping, connect(url, name=name, heartbeat=heartbeat))
+            connection = await _unless(
+                stopping, connect(url if isinstance(url, str) else url(), name=name, heartbeat=heartbeat)
+            )
             if connection is None:
                 return
             async with closing(connection):

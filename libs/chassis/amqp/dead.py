@@ -18,6 +18,7 @@ from libs.chassis.errors import Unconfirmed
 HEADER_REASON = "x-dead-reason"
 HEADER_QUEUE = "x-dead-queue"
 HEADER_EXCHANGE = "x-dead-exchange"
+HEADER_USER = "x-dead-user"
 
 # The class of error and its sentence; a longer one is cut, because a frame holds all headers together.
 REASON_CHARACTERS = 1000
@@ -30,11 +31,15 @@ _BURIED = metrics.counter("amqp_dead_lettered", "Messages that this process sent
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """Why and where a message died; `reason` is our sentence, or the broker's word (`expired`, `delivery_limit` …)."""
+    """Why and where a message died; `reason` is our sentence, or the broker's word (`expired`, `delivery_limit` …).
+
+    `user`: who sent it, if the broker stood for that and we buried it.
+    """
 
     queue: str
     reason: str
     exchange: str
+    user: str = ""
 
 
 def death(headers: Mapping[str, Any]) -> Death | None:
@@ -44,6 +49,7 @@ def death(headers: Mapping[str, Any]) -> Death | None:
             queue=str(headers.get(HEADER_QUEUE, "")),
             reason=str(headers[HEADER_REASON]),
             exchange=str(headers.get(HEADER_EXCHANGE, "")),
+            user=str(headers.get(HEADER_USER, "")),
         )
     if "x-first-death-reason" in headers:
         return Death(
@@ -63,7 +69,7 @@ class DeadLetters:
         self._clock = clock
 
     async def bury(self, message: Incoming, *, queue: str, reason: str) -> None:
-        """Publish `message` with its own key, properties and headers, and three more that say why and where it died.
+        """Publish `message` with its own key, properties and headers, and what says why and where it died.
 
         Headers that cannot be sent again as they came (a number that we may not write, a frame full) are left behind.
         `Unconfirmed` if the broker did not take it: then it must not be acknowledged.
@@ -73,6 +79,7 @@ class DeadLetters:
             HEADER_REASON: reason[:REASON_CHARACTERS],
             HEADER_QUEUE: queue,
             HEADER_EXCHANGE: message.exchange,
+            HEADER_USER: message.user,
         }
         outgoing = Outgoing(
             exchange=self._exchange,

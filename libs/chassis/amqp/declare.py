@@ -66,6 +66,14 @@ async def declare(
                 await channel.queue_bind(binding.queue, binding.exchange, binding.routing_key)
 
 
+async def delete(connection: AbstractConnection, queues: Sequence[str]) -> None:
+    """Delete these queues with what is in them; one that is not there is left at that."""
+    async with channel_of(connection) as channel:
+        for queue in queues:
+            async with answered(f"deleting {queue}"):
+                await channel.queue_delete(queue)
+
+
 async def depth(channel: AbstractConnection | AbstractChannel, queue: str) -> tuple[int, int]:
     """Ready messages and consumers of a queue, by a passive declare. `QueueMissing` if there is none.
 

@@ -53,8 +53,8 @@ class Outgoing:
             if text is not None and len(text.encode()) > SHORT_STRING_BYTES:
                 raise ValueError(f"{name} is longer than {SHORT_STRING_BYTES} bytes: {text[:40]!r}…")
 
-    def properties(self) -> Basic.Properties:
-        """As AMQP carries them; `expiration` is a decimal string of milliseconds there."""
+    def properties(self, user: str | None = None) -> Basic.Properties:
+        """As AMQP carries them: `expiration` is a decimal string of milliseconds; for `user` the broker vouches."""
         return Basic.Properties(
             content_type=self.content_type,
             headers=cast("dict[str, Any]", dict(self.headers)) or None,
@@ -65,6 +65,7 @@ class Outgoing:
             timestamp=self.timestamp,
             message_type=self.type,
             app_id=self.app_id,
+            user_id=user,
         )
 
 
@@ -97,6 +98,8 @@ class Incoming:
     timestamp: datetime | None
     app_id: str = ""
     content_type: str = ""
+    user: str = ""
+    """Of the connection that published it; the broker refuses a false one."""
 
     @classmethod
     def of(cls, delivered: DeliveredMessage) -> Incoming:
@@ -116,6 +119,7 @@ class Incoming:
             timestamp=properties.timestamp,
             app_id=properties.app_id or "",
             content_type=properties.content_type or "",
+            user=properties.user_id or "",
         )
 
     def header(self, name: str) -> str | None:

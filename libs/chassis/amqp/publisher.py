@@ -44,8 +44,10 @@ class Publishes(Protocol):
 class Publisher:
     """Publishes on a channel of its own; opened at the first use, and anew after whatever closed it."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(self, connection: AbstractConnection, *, user: str | None = None) -> None:
+        """`user`: the connection's; then the broker vouches for it to whoever reads."""
         self._connection = connection
+        self._user = user
         self._channel: Channel | None = None
         self._turn = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
@@ -116,7 +118,7 @@ class Publisher:
                 channel.delivery_tag += 1
                 channel.confirmations[channel.delivery_tag] = confirmation
                 channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag
-                frames += frames_of(message, channel.max_content_size)
+                frames += frames_of(message, channel.max_content_size, self._user)
             await self._write(channel, frames)
             await asyncio.wait({settled, closed}, return_when=asyncio.FIRST_COMPLETED)
             intact = settled.done()
@@ -155,12 +157,12 @@ def _waves(batch: Sequence[Outgoing]) -> Iterator[list[int]]:
         yield wave
 
 
-def frames_of(message: Outgoing, max_content_size: int) -> list[Any]:
-    """What goes over the wire to publish this message."""
+def frames_of(message: Outgoing, max_content_size: int, user: str | None = None) -> list[Any]:
+    """What goes over the wire to publish this message, with the name of the connection's user if that is given."""
     body = message.body
     frames: list[Any] = [
         Basic.Publish(exchange=message.exchange, routing_key=message.routing_key, mandatory=message.mandatory),
-        ContentHeader(properties=message.properties(), body_size=len(body)),
+        ContentHeader(properties=message.properties(user), body_size=len(body)),
     ]
     frames += [ContentBody(body[at : at + max_content_size]) for at in range(0, len(body), max_content_size)]
     return frames

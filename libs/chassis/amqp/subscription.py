@@ -142,6 +142,12 @@ class Subscription:
         while not await self.pause(3600.0):
             pass
 
+    async def reject(self, delivery_tag: int) -> None:
+        """Settle a delivery as one that nobody can use: it goes to the queue's dead letters. Raises as `ack` does."""
+        with translated(f"rejecting from {self.queue}"):
+            await self.channel.basic_reject(delivery_tag, requeue=False)
+        self._unsettled.remove(delivery_tag)
+
     async def close(self) -> None:
         """Take no more and give back what is not acknowledged."""
         self._told.cancel()
