@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from libs.stack import secret
 from libs.stack.container import Engine
 from libs.stack.installation import Installation
 from libs.stack.ports import LOOPBACK
+from libs.stack.tls import ServerTls
 
 USER = "rigbeat"
 _PLUGINS = "[rabbitmq_management,rabbitmq_prometheus].\n"
@@ -79,15 +81,21 @@ class Node:
         return named + [part for key, value in kernel.items() for part in ("-kernel", key, value)]
 
 
-def prepare(directory: Path, ports: NodePorts, installation: Installation | Engine) -> Node:
+def prepare(
+    directory: Path, ports: NodePorts, installation: Installation | Engine, tls: ServerTls | None = None
+) -> Node:
     """Write the node's files; what was drawn once (name, cookie, password) stays, for the queues depend on it."""
     secret.kept(directory / ".erlang.cookie", mode=_OWNER_READS)
     name = directory / "name"
     if not name.exists():
         secret.write(name, f"rigbeat-{secrets.token_hex(4)}@localhost")
     (directory / "conf.d").mkdir(exist_ok=True)
+    if tls is not None:
+        tls.into(directory)
+    seen = installation.sees(directory) if isinstance(installation, Installation) else directory
+    listening = _plain(ports) if tls is None else _only_tls(ports, seen)
     for file, text in {
-        "rabbitmq.conf": _settings(ports, secret.kept(directory / "password")),
+        "rabbitmq.conf": _settings(listening, ports, secret.kept(directory / "password")),
         "advanced.config": "[].\n",
         "enabled_plugins": _PLUGINS,
         "env.conf": "",
@@ -96,11 +104,30 @@ def prepare(directory: Path, ports: NodePorts, installation: Installation | Engi
     return Node(directory, name.read_text(), ports, installation)
 
 
-def _settings(ports: NodePorts, password: str) -> str:
-    settings = {
+def _plain(ports: NodePorts) -> dict[str, str | int]:
+    return {
         "listeners.tcp.local": f"{LOOPBACK}:{ports.amqp}",
         "management.tcp.ip": LOOPBACK,
         "management.tcp.port": ports.management,
+    }
+
+
+def _only_tls(ports: NodePorts, folder: Path) -> dict[str, str | int]:
+    files = {"cacertfile": folder / "ca.pem", "certfile": folder / "cert.pem", "keyfile": folder / "key.pem"}
+    return {
+        "listeners.tcp": "none",
+        "listeners.ssl.local": f"{LOOPBACK}:{ports.amqp}",
+        **{f"ssl_options.{name}": str(path) for name, path in files.items()},
+        "ssl_options.verify": "verify_none",  # of clients, which have no certificates but passwords
+        "management.ssl.ip": LOOPBACK,
+        "management.ssl.port": ports.management,
+        **{f"management.ssl.{name}": str(path) for name, path in files.items()},
+    }
+
+
+def _settings(listening: Mapping[str, str | int], ports: NodePorts, password: str) -> str:
+    settings = {
+        **listening,
         "prometheus.tcp.ip": LOOPBACK,
         "prometheus.tcp.port": ports.prometheus,
         "default_user": USER,

@@ -11,6 +11,8 @@ import psutil
 from libs.stack.errors import StackError
 
 LOOPBACK = "127.0.0.1"
+LOCALHOST = "localhost"
+"""Its name, which certificates are made for."""
 _LOWEST = 15_000
 _TRIES = 200
 

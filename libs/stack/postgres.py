@@ -15,8 +15,10 @@ from libs.stack.errors import StackError
 from libs.stack.place import clear, mark_passing, place_of, sweep, working_in
 from libs.stack.process import Child, Finished, start
 from libs.stack.program import ROOTS_HOME, Programs, find_programs
+from libs.stack.tls import ServerTls
 
 SUPERUSER = "postgres"
+_ONLY_TLS = "hostssl all all all scram-sha-256\n"
 _START_SECONDS = 60.0
 _INITDB_SECONDS = 120.0
 _STOP_SECONDS = 30.0
@@ -31,7 +33,8 @@ class Postgres:
     Promises: it ends with this process, even after `kill -9`; the same directory keeps its data and its password, the
     same object its port. As root the data is under /var/lib/rigbeat, owned by the user `rigbeat`, and `directory/data`
     is a link to it. `durable=False` turns fsync off: for tests, whose data may die with the machine. `programs` is a
-    folder with PostgreSQL's programs, of any version from 15 on; without it they are those of the wheel.
+    folder with PostgreSQL's programs, of any version from 15 on; without it they are those of the wheel. With `tls`
+    nobody is let in without it, and urls name `localhost`.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Postgres:
         log: Path,
         durable: bool = True,
         programs: Path | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         self.directory = directory
         self.log = log
@@ -49,6 +53,7 @@ class Postgres:
         self._port = port
         self._durable = durable
         self._programs = programs
+        self._tls = tls
         self._child: Child | None = None
 
     @property
@@ -73,7 +78,9 @@ class Postgres:
         if user is None:
             user, password = SUPERUSER, secret.kept(self._password_file)
         word = "" if password is None else f":{quote(password, safe='')}"
-        return f"postgresql://{quote(user, safe='')}{word}@{ports.LOOPBACK}:{self.port}/{quote(database, safe='')}"
+        host = ports.LOOPBACK if self._tls is None else ports.LOCALHOST
+        more = "" if self._tls is None else f"?sslmode=verify-full&sslrootcert={quote(str(self._tls.ca))}"
+        return f"postgresql://{quote(user, safe='')}{word}@{host}:{self.port}/{quote(database, safe='')}{more}"
 
     def find(self) -> Programs:
         """The programs that it is started from. StackError when they are missing or do not run here."""
@@ -89,6 +96,11 @@ class Postgres:
         if not data.exists():
             self._initialise(programs, data)
         self._require_version(programs, data)
+        if self._tls is not None:
+            self._tls.into(data, programs.user)
+            secret.write(data / "tls_hba.conf", _ONLY_TLS)
+            if programs.user is not None:
+                os.chown(data / "tls_hba.conf", programs.user.uid, programs.user.gid)
         if self._port is None:
             self._port = ports.free_port()
         ports.require_free(self._port, "PostgreSQL")
@@ -131,6 +143,9 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
         }
+        if self._tls is not None:
+            settings |= {"ssl": "on", "ssl_cert_file": "cert.pem", "ssl_key_file": "key.pem"}
+            settings |= {"hba_file": str(place_of(self.directory) / "tls_hba.conf")}
         if not self._durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]

@@ -17,6 +17,7 @@ from libs.stack.errors import StackError
 from libs.stack.installation import Installation, default_cache, find_rabbitmq
 from libs.stack.node import USER, Node, NodePorts, prepare
 from libs.stack.process import Child, run, start
+from libs.stack.tls import ServerTls
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 30.0
@@ -32,7 +33,8 @@ class RabbitMQ:
 
     Promises: it ends with this process, even after `kill -9`, and its epmd too; the same directory keeps its queues,
     messages, user and password, the same object its ports. `durable=False` ends it at once instead of orderly (which
-    takes a second): for tests, whose queues are thrown away.
+    takes a second): for tests, whose queues are thrown away. With `tls` neither AMQP nor the management is served
+    without it.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class RabbitMQ:
         log: Path,
         installation: Installation | Engine | None = None,
         durable: bool = True,
+        tls: ServerTls | None = None,
     ) -> None:
         self.directory = directory.absolute()
         self.log = log
@@ -53,6 +56,7 @@ class RabbitMQ:
         self._ports: NodePorts | None = None
         self._installation = installation
         self._durable = durable
+        self._tls = tls
         self._child: Child | None = None
         self._is_ready = False
         self._node: Node | None = None
@@ -79,13 +83,13 @@ class RabbitMQ:
 
     @property
     def amqp_url(self) -> str:
-        """`amqp://user:password@127.0.0.1:port/`, the virtual host `/`."""
-        return f"amqp://{USER}:{self._password}@{ports.LOOPBACK}:{self.port}/"
+        """`amqp://user:password@127.0.0.1:port/`, the virtual host `/`; with TLS `amqps://…@localhost:port/`."""
+        return f"{self._place('amqp')}:{self.port}/"
 
     @property
     def management_url(self) -> str:
-        """`http://user:password@127.0.0.1:port`."""
-        return f"http://{USER}:{self._password}@{ports.LOOPBACK}:{self.management_port}"
+        """`http://user:password@127.0.0.1:port`; with TLS `https://…@localhost:port`."""
+        return f"{self._place('http')}:{self.management_port}"
 
     def find(self, tell: Callable[[str], None] = lambda _line: None) -> Installation | Engine:
         """What it is started from: what was given, else what `find_rabbitmq` finds."""
@@ -101,7 +105,7 @@ class RabbitMQ:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = self._lock()
         try:
-            node = prepare(self.directory, self._draw(), installation)
+            node = prepare(self.directory, self._draw(), installation, self._tls)
             self._child = self._launch(node, lock)
             self._node = node
             os.ftruncate(lock, 0)
@@ -135,6 +139,11 @@ class RabbitMQ:
             self._child.kill()
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _place(self, scheme: str) -> str:
+        if self._tls is None:
+            return f"{scheme}://{USER}:{self._password}@{ports.LOOPBACK}"
+        return f"{scheme}s://{USER}:{self._password}@{ports.LOCALHOST}"
 
     def _launch(self, node: Node, lock: int) -> Child:
         environment = node.environment()
@@ -176,9 +185,10 @@ class RabbitMQ:
 
     def _answers(self) -> bool:
         """AMQP first: it is opened last, so the others are asked seldom more than once."""
+        ca = None if self._tls is None else self._tls.ca
         return (
-            greets(self.port)
-            and serves(self.management_port, "/api/overview", USER, self._password)
+            greets(self.port, ca)
+            and serves(self.management_port, "/api/overview", USER, self._password, ca)
             and serves(self.prometheus_port, "/metrics", USER, self._password)
         )
 
