@@ -21,6 +21,7 @@ from libs.schedule.plan import Backlog, missed
 from services.scheduler import metrics
 from services.scheduler.release import DEPLOYMENTS_AT_ONCE, release
 from services.scheduler.statements import STATEMENTS
+from services.scheduler.turn import turn
 
 log = get_logger(__name__)
 
@@ -71,22 +72,17 @@ class Claimer(Part):
     async def claim(self) -> int:
         """One batch, in one transaction; answers how many deployments were claimed."""
         began = time.monotonic()
-        async with self._pool.acquire() as connection, connection.transaction():
-            records = await connection.fetch(STATEMENTS.claim, self._batch)
-            if not records:
+        async with turn(self._pool, STATEMENTS.claim, self._batch) as ours:
+            if ours is None:
                 return 0
-            clock = await connection.fetchrow(LEDGER.ledger_now)
-            assert clock is not None
-            if not clock["firing"]:
-                return 0
-            rows = [DeploymentRow.of(record) for record in records]
-            written = await decisions.decide_due(connection, rows, now=clock["now"], ledger_epoch=clock["ledger_epoch"])
+            now, rows = ours.now, [DeploymentRow.of(record) for record in ours.records]
+            written = await decisions.decide_due(ours.connection, rows, now=now, ledger_epoch=ours.ledger_epoch)
         metrics.CLAIM_SECONDS.observe(time.monotonic() - began)
         metrics.FIRES.labels("triggered").inc(written.triggered)
         metrics.FIRES.labels("skipped").inc(written.skipped)
         for row in rows:
-            if row.next_fire_at is not None and row.next_fire_at <= clock["now"]:
-                metrics.LATE_SECONDS.observe((clock["now"] - row.next_fire_at).total_seconds())
+            if row.next_fire_at is not None and row.next_fire_at <= now:
+                metrics.LATE_SECONDS.observe((now - row.next_fire_at).total_seconds())
         log.info("Fired", deployments=len(rows), triggered=written.triggered, skipped=written.skipped)
         return len(rows)
 

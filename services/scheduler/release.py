@@ -16,13 +16,13 @@ from uuid import UUID
 
 from libs.chassis.logs import get_logger
 from libs.contracts import DeploymentStatus, Kind, Reason
-from libs.ledger import decisions
+from libs.ledger import decisions, pausing
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import Connection, Pool
 from libs.ledger.rows import DeploymentRow
-from libs.ledger.statements import STATEMENTS as LEDGER
 from libs.schedule.plan import window_seconds
 from services.scheduler.statements import STATEMENTS
+from services.scheduler.turn import turn
 
 log = get_logger(__name__)
 
@@ -31,18 +31,12 @@ DEPLOYMENTS_AT_ONCE = 100
 
 async def release(pool: Pool) -> int:
     """One bounded step: of each deployment that waits, the oldest held fire; answers how many deployments it moved."""
-    async with pool.acquire() as connection, connection.transaction():
-        records = await connection.fetch(STATEMENTS.waiting, DEPLOYMENTS_AT_ONCE)
-        if not records:
-            return 0
-        # Read after the locks are held.
-        clock = await connection.fetchrow(LEDGER.ledger_now)
-        assert clock is not None
-        if not clock["firing"]:
+    async with turn(pool, STATEMENTS.waiting, DEPLOYMENTS_AT_ONCE) as ours:
+        if ours is None:
             return 0
         doomed: defaultdict[Reason, list[UUID]] = defaultdict(list)
         free: list[DeploymentRow] = []
-        for record in records:
+        for record in ours.records:
             row = DeploymentRow.of(record)
             reason = _why_never(row, is_deleted=record["deleted"])
             if reason is None:
@@ -50,8 +44,8 @@ async def release(pool: Pool) -> int:
             else:
                 doomed[reason].append(row.id)
         for reason, deployments in doomed.items():
-            await decisions.drop_held(connection, deployments, reason, clock["now"])
-        released = await _send(connection, free, clock["now"], clock["ledger_epoch"])
+            await pausing.drop_held(ours.connection, deployments, reason, ours.now)
+        released = await _send(ours.connection, free, ours.now, ours.ledger_epoch)
     if released:
         log.info("Released", executions=released)
     return released + sum(map(len, doomed.values()))

@@ -18,20 +18,15 @@ import asyncpg
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.invariants import CHECKS, SCAN, Bounds, Look, look
-from libs.ledger.pool import DATABASE_AWAY, connect
+from libs.ledger.pool import DATABASE_AWAY
+from libs.ledger.sole import SoleSession
 from libs.ledger.statements import STATEMENTS as LEDGER
 from libs.schedule.errors import CronError
 from services.scheduler import metrics
 from services.scheduler.findings import Checks, News, Round, news, pause
 from services.scheduler.settings import Settings
-from services.scheduler.statements import STATEMENTS
 
 log = get_logger(__name__)
-
-_STATEMENT_SECONDS = 10.0
-"""The server ends a statement then; we give the server up some seconds later."""
-_ANSWER_SECONDS = 15.0
-_CLOSE_SECONDS = 2.0
 
 _PUT_OFF = (*DATABASE_AWAY, asyncpg.PostgresError, CronError)
 """Every error of the database, and a schedule that cannot be read any more (its zone is gone): a check that cannot run
@@ -56,11 +51,13 @@ class Scanner(Part):
 
     def __init__(self, url: str, settings: Settings, *, bounds: Bounds = SCAN) -> None:
         super().__init__()
-        self._url = url
         self._every = settings.scan_seconds
         self._period = timedelta(seconds=settings.scan_period_seconds)
         self._bounds = bounds
-        self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        # A process that is stopped, not ended, must not keep the others from looking.
+        self._session = SoleSession(
+            url, application="rigbeat-scheduler-scan", lock="ledger.scan", idle_seconds=2 * self._every + 60
+        )
         self._round = Round()
         self._shown: Checks = {}
         self._after: UUID | None = None
@@ -74,7 +71,7 @@ class Scanner(Part):
                 except TimeoutError:
                     await self.scan()
         finally:
-            await self._close()
+            await self._session.close()
 
     async def scan(self) -> Outcome:
         """One look, unless another scheduler is at it. Raises nothing that the database may raise."""
@@ -82,13 +79,13 @@ class Scanner(Part):
             outcome = await self._scan()
         except _PUT_OFF as error:
             log.warning("A look at the invariants was put off", error=f"{type(error).__name__}: {error}")
-            await self._close()
+            await self._session.close()
             outcome = Outcome.FAILED
         metrics.SCANS.labels(outcome).inc()
         return outcome
 
     async def _scan(self) -> Outcome:
-        connection = await self._holding()
+        connection = await self._session.connection()
         if connection is None:
             self._forget()
             return Outcome.ELSEWHERE
@@ -122,32 +119,7 @@ class Scanner(Part):
         for check in shown.values():
             metrics.VIOLATIONS.labels(_INVARIANT_OF[check.name], check.name).set(check.rows)
 
-    async def _holding(self) -> asyncpg.Connection[asyncpg.Record] | None:
-        """The connection that holds the lock, for as long as it lives; None while another scheduler has it."""
-        if self._connection is not None and not self._connection.is_closed():
-            return self._connection
-        connection = await connect(self._url, application="rigbeat-scheduler-scan", statement_seconds=_ANSWER_SECONDS)
-        # A process that is stopped, not ended, must not keep the others from looking.
-        idle = 2 * self._every + 60
-        try:
-            if await connection.fetchval(STATEMENTS.begin_scans, _STATEMENT_SECONDS, idle):
-                self._connection = connection
-                return connection
-        finally:
-            if self._connection is not connection:
-                await connection.close(timeout=_CLOSE_SECONDS)
-        return None
-
     def _forget(self) -> None:
         """Nothing is known any more: who looks now shows what there is."""
         self._round, self._shown, self._after = Round(), {}, None
         metrics.VIOLATIONS.clear()
-
-    async def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is None or connection.is_closed():
-            return
-        try:
-            await connection.close(timeout=_CLOSE_SECONDS)
-        except _PUT_OFF:
-            connection.terminate()

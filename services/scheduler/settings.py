@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from libs.chassis.settings import ServiceSettings
+from libs.chassis.peer_settings import PeerSettings
 
 
-class Settings(ServiceSettings):
+class Settings(PeerSettings):
     """Durations in seconds. The defaults are the production values; tests shorten some."""
 
     database_url: SecretStr = Field(description="postgresql://rigbeat_scheduler:…@host/database")
-    amqp_url: SecretStr = Field(description="amqp://user:…@host/vhost")
+    amqp_url: SecretStr = Field(description="amqp(s)://user:…@host/vhost")
     http_port: int = Field(default=9101, ge=0, le=65535, description="port of /livez, /readyz, /metrics")
     http_host: str = Field(default="127.0.0.1", description="the address that is listened on")
     claim_batch: int = Field(default=1000, ge=1, le=5000, description="deployments a transaction")

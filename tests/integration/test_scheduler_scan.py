@@ -50,7 +50,7 @@ async def a_scanner(url: str, *, bounds: Bounds = SCAN, **settings: float) -> As
     try:
         yield scanner
     finally:
-        await scanner._close()
+        await scanner._session.close()
 
 
 async def test_each_fault_put_in_by_hand_is_found_alone_told_once_and_gone_when_mended(worked: Worked) -> None:
@@ -99,7 +99,7 @@ async def test_one_of_two_looks_and_the_other_takes_over(ledger_database: Ledger
 async def test_a_stopped_process_does_not_keep_the_others_from_looking(ledger_database: LedgerDatabase) -> None:
     async with a_scanner(ledger_database.scheduler_url, scan_seconds=600) as scanner:
         await scanner.scan()
-        connection = scanner._connection
+        connection = await scanner._session.connection()
         assert connection is not None
         bounds = [await connection.fetchval(f"SHOW {name}") for name in ("idle_session_timeout", "statement_timeout")]
         assert bounds == ["21min", "10s"]

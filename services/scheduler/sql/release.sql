@@ -7,6 +7,9 @@ SELECT d.id, d.team_id, d.name, d.host_name, d.device_id, d.script_name, d.useri
 FROM deployments d
 WHERE d.id IN (SELECT h.deployment_id FROM deployment_executions h WHERE h.held)
   AND d.status <> 'paused'
+  -- What may not fire there any more is not released, and soon dropped.
+  AND NOT EXISTS (SELECT FROM hosts s WHERE s.name = d.host_name
+                  AND (s.revoked_at IS NOT NULL OR d.team_id <> s.team_id AND d.team_id <> ALL (s.shared_teams)))
   AND NOT EXISTS (SELECT FROM deployment_executions e
                   WHERE e.deployment_id = d.id AND e.status IN ('triggered', 'queued', 'running') AND NOT e.held)
 ORDER BY d.id
