@@ -20,13 +20,17 @@ from uuid import uuid4  # noqa: TID251 # the shell draws ids
 from libs.chassis.health import HealthServer
 from libs.chassis.lifecycle import Part, main, readiness
 from libs.chassis.settings import SettingsError
-from services.host_runner import devices, process, scripts
+from libs.chassis.tls import http_context
+from services.host_runner import confinement, devices, process, scripts
 from services.host_runner.artifact_uploads import ArtifactUploads
 from services.host_runner.core.facts import Identity
 from services.host_runner.deployments_log import DeploymentsLog
+from services.host_runner.enrolment import Enrolment
 from services.host_runner.execution import Bench, Executions
 from services.host_runner.intake import Intake
+from services.host_runner.interpreter import interpreter
 from services.host_runner.journal import Journal
+from services.host_runner.keys import Keys, KeysError, Pair
 from services.host_runner.live_output import LiveOutput
 from services.host_runner.outbound import Outbound
 from services.host_runner.runner import Runner
@@ -67,6 +71,27 @@ def _own(state_dir: Path) -> int:
     return descriptor
 
 
+def _keys(settings: Settings) -> Keys:
+    """What lets this host in, if it is there already. Raises `SystemExit` when it cannot come to be."""
+    broker = settings.amqp_url.get_secret_value() if settings.amqp_url else None
+    given = None
+    if settings.token is not None:
+        if broker is None:
+            raise _refuse("RIGBEAT_TOKEN needs RIGBEAT_AMQP_URL beside it, with a user", EXIT_CONFIGURATION)
+        given = Pair(settings.token.get_secret_value(), broker)
+    try:
+        keys = Keys(settings.state_dir, given, broker, settings)
+    except KeysError as error:
+        raise _refuse(str(error), EXIT_CONFIGURATION) from None
+    if not keys.there.is_set() and settings.enrolment_secret is None:
+        raise _refuse(
+            f"{settings.state_dir} holds no credentials: set RIGBEAT_ENROLMENT_SECRET (or its …_FILE) to what "
+            f"`rigbeat hosts enroll {settings.host_name}` prints",
+            EXIT_CONFIGURATION,
+        )
+    return keys
+
+
 class Program:
     """The parts of one runner process."""
 
@@ -79,9 +104,12 @@ class Program:
         self.lock = _own(settings.state_dir)
         try:
             known = devices.load(settings.devices, settings.state_dir)
-        except SettingsError as error:
+            bounds = confinement.bounds(settings)
+            journal = Journal(settings.journal_path, fresh_id=uuid4())
+            confinement.prepare(settings, bounds)
+            interpreter(settings.python, settings.runs_dir)  # this release's shim, whatever is installed while we live
+        except (SettingsError, confinement.ConfinementError) as error:
             raise _refuse(str(error), EXIT_CONFIGURATION) from None
-        journal = Journal(settings.journal_path, fresh_id=uuid4())
         host = journal.load(
             frozenset(device.device_id for device in known), settings.max_parallel or max(1, len(known))
         )
@@ -97,9 +125,11 @@ class Program:
             scripts_dir=settings.scripts_dir,
             runs_dir=settings.runs_dir,
             artifacts_dir=settings.artifacts_dir,
+            work_dir=settings.work_dir,
             python=settings.python,
             path=settings.script_path,
-            home=str(Path.home()),
+            environment=settings.script_environment,
+            bounds=bounds,
             grace_seconds=settings.grace_seconds,
             max_output_bytes=settings.max_output_bytes,
         )
@@ -111,26 +141,40 @@ class Program:
             heartbeat_seconds=settings.heartbeat_seconds,
             new_id=uuid4,
         )
-        outbound.offer(scripts.list_scripts(settings.scripts_dir))
-        url = settings.amqp_url.get_secret_value()
+        list_scripts = partial(scripts.list_scripts, settings.scripts_dir, bounds.user)
+        outbound.offer(list_scripts())
         live = LiveOutput(runner, settings.runs_dir, process.OUTPUT, new_id=uuid4)
-        self.session = Session(url, runner, Intake(runner), outbound, live, watchdog_seconds=settings.watchdog_seconds)
-        api_url, token = str(settings.api_url), settings.token.get_secret_value()
+        api_url, keys = str(settings.api_url), _keys(settings)
+        verify = http_context(api_url, settings.trusted)
+        secret = settings.enrolment_secret
+        enrolment = Enrolment(keys, settings.host_name, api_url, secret.get_secret_value() if secret else None, verify)
+        runner.renew_credentials_with(enrolment.ask)
+        self.session = Session(
+            keys, enrolment, runner, Intake(runner), outbound, live, watchdog_seconds=settings.watchdog_seconds
+        )
         parts: list[Part] = [
             Executions(runner, bench),
-            Uploads(journal, settings.runs_dir, process.OUTPUT, api_url, token),
-            ArtifactUploads(journal.artifacts, settings.artifacts_dir, api_url, token),
+            enrolment,
+            Uploads(journal, settings.runs_dir, process.OUTPUT, api_url, keys, verify),
+            ArtifactUploads(
+                journal.artifacts,
+                settings.artifacts_dir,
+                api_url,
+                keys,
+                verify,
+                owner=bounds.user.uid if bounds.user else None,
+            ),
             Upkeep(
                 runner,
                 outbound,
-                list_scripts=partial(scripts.list_scripts, settings.scripts_dir),
-                folders=(settings.runs_dir, settings.artifacts_dir),
+                list_scripts=list_scripts,
+                folders=(settings.runs_dir, settings.artifacts_dir, settings.work_dir),
                 keep_files=timedelta(seconds=settings.keep_files_seconds),
                 steady=partial(time.clock_gettime, time.CLOCK_BOOTTIME),
             ),
             self.session,
         ]
-        return [*parts, HealthServer(settings.http_port, lambda: readiness(parts))]
+        return [*parts, HealthServer(settings.http_port, lambda: readiness(parts), settings.http_host)]
 
 
 def _run() -> None:

@@ -7,6 +7,7 @@ When all are sent, the run's folder is removed. While the API is away the files 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
@@ -22,8 +23,9 @@ from libs.contracts.artifacts import LEFT_OUT
 from services.host_runner.artifact_book import ArtifactBook, Folder, Waiting
 from services.host_runner.artifact_folder import look, open_file
 from services.host_runner.core.artifact_choice import choose
+from services.host_runner.keys import Keys
 from services.host_runner.removal import remove
-from services.host_runner.sending import ApiAwayError, NotNowError, Sending
+from services.host_runner.sending import ApiAwayError, NotNowError, Sending, said
 
 AT_ONCE = 50
 """Folders of one turn."""
@@ -47,8 +49,19 @@ class ArtifactUploads(Sending):
     name = "artifacts"
     request_seconds = REQUEST_SECONDS
 
-    def __init__(self, book: ArtifactBook, folder: Path, api_url: str, token: str) -> None:
-        super().__init__(api_url, token)
+    def __init__(
+        self,
+        book: ArtifactBook,
+        folder: Path,
+        api_url: str,
+        keys: Keys,
+        verify: ssl.SSLContext | bool = True,
+        *,
+        owner: int | None = None,
+    ) -> None:
+        """`owner`: the number of the user that scripts run as, if that is not the runner's own."""
+        super().__init__(api_url, keys, verify)
+        self._owner = owner
         self._book = book
         self._folder = folder
 
@@ -88,7 +101,7 @@ class ArtifactUploads(Sending):
         self._book.done(execution)
 
     async def _plan(self, execution: UUID, place: Path) -> None:
-        found, more = await asyncio.to_thread(look, place)
+        found, more = await asyncio.to_thread(look, place, owner=self._owner)
         choice = choose(found, more=more)
         if choice.left_out:
             log.warning("Some artifacts are not sent", execution_id=str(execution), listed_in=LEFT_OUT)
@@ -103,15 +116,15 @@ class ArtifactUploads(Sending):
             if waiting.content is not None:
                 answer = await client.put(url, content=waiting.content.encode())
             else:
-                file, size = open_file(place / waiting.name)
+                file, size = open_file(place, waiting.name, self._owner)
                 with file:
                     headers = {"Content-Length": str(size)}
                     answer = await client.put(url, content=_pieces(file, size), headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise ApiAwayError(f"{type(error).__name__}: {error}") from error
+            raise ApiAwayError(said(error)) from error
         except httpx.TransportError as error:
             # Perhaps only with this file: one that takes too long, or ends its worker, must not keep the others back.
-            raise NotNowError(f"{type(error).__name__}: {error}") from error
+            raise NotNowError(said(error)) from error
         match answer.status_code:
             case HTTPStatus.NO_CONTENT | HTTPStatus.OK | HTTPStatus.CREATED:
                 return True

@@ -40,10 +40,10 @@ def load(given: tuple[DeviceInfo, ...], state_dir: Path) -> tuple[DeviceInfo, ..
 def _read(path: Path) -> tuple[DeviceInfo, ...]:
     try:
         return _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).devices
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError([f"{path}: cannot be read: {error}"]) from None
     except ValidationError as error:
         raise SettingsError(
             f"{path}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
             for problem in error.errors(include_url=False, include_input=False)
         ) from None
+    except (OSError, ValueError, RecursionError) as error:  # not text, not TOML, or nested without end
+        raise SettingsError([f"{path}: cannot be read: {error}"]) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +16,17 @@ from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
 from libs.contracts import DeviceInfo, Reason
 from services.host_runner import process, scripts
+from services.host_runner.bounds import Bounds
 from services.host_runner.core.ending import Cause, Ending, How
 from services.host_runner.core.host import Run
 from services.host_runner.core.last_words import error_line
 from services.host_runner.core.outcome import Limits, Outcome, judge, not_startable
 from services.host_runner.core.vocabulary import RunExited, RunStarted
 from services.host_runner.process import ShimSpec, ShimState
+from services.host_runner.removal import remove
 from services.host_runner.run_dir import output_tail
 from services.host_runner.runner import Runner
+from services.host_runner.trust import give, take_back
 
 START_SECONDS = 30.0
 """After this a run whose script does not exist yet is waited for without a word about its start."""
@@ -32,15 +36,17 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where and how scripts run. Seconds and bytes. `path` and `home` are what scripts find in PATH and HOME."""
+    """Where and how scripts run. Seconds and bytes. `path` is what scripts find in PATH, `environment` what besides."""
 
     devices: tuple[DeviceInfo, ...]
     scripts_dir: Path
     runs_dir: Path
     artifacts_dir: Path
+    work_dir: Path
     python: str
     path: str
-    home: str
+    environment: Mapping[str, str]
+    bounds: Bounds
     grace_seconds: float
     max_output_bytes: int
 
@@ -94,7 +100,7 @@ class Executions(Part):
             if isinstance(begun, int):
                 pid = begun
             elif process.is_never_to_start(folder):
-                self._exited(run, None, begun)
+                await self._exited(run, None, begun)
                 return
         else:
             log.info("A run of an earlier runner is adopted", execution_id=str(run.id))
@@ -105,11 +111,21 @@ class Executions(Part):
             self._runner.apply(RunStarted(run.id, started_at, self._runner.now()))
         ending = await process.wait_ended(folder, pid)
         limits = Limits(run.trigger.timeout_seconds, run.trigger.silence_timeout_seconds)
-        self._exited(run, ending, judge(ending, limits, error_line(output_tail(folder))))
+        await self._exited(run, ending, judge(ending, limits, error_line(output_tail(folder))))
 
-    def _exited(self, run: Run, ending: Ending | None, outcome: Outcome) -> None:
+    async def _exited(self, run: Run, ending: Ending | None, outcome: Outcome) -> None:
         started_at = None if ending is None else ending.started_at
+        if self._bench.bounds.user is not None:
+            # What is sent from now on is what this run left there: no other run of the same user gets in.
+            try:
+                take_back(self._artifacts(run))
+            except FileNotFoundError:
+                pass  # it was never made
+            except OSError as error:
+                log.warning("A run's artifacts stay open to other runs", execution_id=str(run.id), reason=str(error))
         self._runner.apply(RunExited(run.id, started_at, outcome, self._runner.now()))
+        # Only now: a next run on the device does not wait for it. What a crash leaves here, the upkeep removes later.
+        await asyncio.to_thread(remove, self._work(run))
 
     def _begin(self, run: Run) -> int | Outcome:
         """The pid of the run's shim, or why there is none."""
@@ -118,8 +134,9 @@ class Executions(Part):
         if self._runner.is_cancelled(run.id):
             return judge(Ending(How.NOT_SPAWNED, ended_at=now, cause=Cause.CANCELLED), limits)
         try:
-            spec = self._spec(run, scripts.find(bench.scripts_dir, trigger.script_name))
-            self._artifacts(run).mkdir(mode=0o700, parents=True, exist_ok=True)
+            spec = self._spec(run, scripts.find(bench.scripts_dir, trigger.script_name, bench.bounds.user))
+            for folder in (self._artifacts(run), self._work(run)):
+                give(folder, bench.bounds.user)
             return process.spawn(spec)
         except scripts.ScriptNotFoundError as error:
             return not_startable(Reason.SCRIPT_NOT_FOUND, str(error), now)
@@ -127,7 +144,7 @@ class Executions(Part):
             return not_startable(Reason.INVALID_PARAMETERS, str(error), now)
         except ValueError as error:  # a NUL or half a character, which no argument can hold
             return not_startable(Reason.INVALID_PARAMETERS, f"The script cannot be called so: {error}", now)
-        except OSError as error:
+        except (OSError, scripts.ChangeableScriptError) as error:
             return not_startable(Reason.SPAWN_FAILED, f"The script could not be started: {error}", now)
 
     def _spec(self, run: Run, script: Path) -> ShimSpec:
@@ -149,18 +166,23 @@ class Executions(Part):
                 device=run.device,
                 labels=next((one.labels for one in bench.devices if one.device_id == run.device), {}),
                 path=bench.path,
-                home=bench.home,
+                work_dir=self._work(run),
+                more=bench.environment,
             ),
-            cwd=bench.scripts_dir,
+            cwd=self._work(run),
             timeout_seconds=trigger.timeout_seconds,
             silence_timeout_seconds=trigger.silence_timeout_seconds,
             grace_seconds=bench.grace_seconds,
             max_output_bytes=bench.max_output_bytes,
             python=sys.executable,
+            bounds=bench.bounds,
         )
 
     def _artifacts(self, run: Run) -> Path:
         return (self._bench.artifacts_dir / str(run.id)).absolute()
+
+    def _work(self, run: Run) -> Path:
+        return (self._bench.work_dir / str(run.id)).absolute()
 
     def _folder(self, run: Run) -> Path:
         return self._bench.runs_dir / str(run.id)

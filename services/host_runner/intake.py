@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
 
-from libs.chassis.amqp.dead import DeadLetters
 from libs.chassis.amqp.declare import depth
 from libs.chassis.amqp.message import Incoming
 from libs.chassis.amqp.subscription import Subscription
@@ -47,11 +46,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What the intake needs of a session: the consumer whose channel it shares, who watches it, where nonsense goes."""
+    """What the intake needs of a session: the consumer whose channel it shares, and who watches it."""
 
     presence: Subscription
     watchdog: Watchdog
-    dead: DeadLetters
 
 
 class Intake:
@@ -71,7 +69,7 @@ class Intake:
             with at.watchdog.watching(subscription):
                 while (delivery := await subscription.next()) is not None:
                     self._has_command_in_hand = True
-                    await self._take(subscription, delivery, queue, at.dead, self._told)
+                    await self._take(subscription, delivery, queue, self._told)
                     self._commands_taken += 1
                     self._has_command_in_hand = False
         finally:
@@ -89,7 +87,7 @@ class Intake:
             log.info("Admitting triggers", host=self._host)
             with at.watchdog.watching(subscription):
                 while (delivery := await subscription.next()) is not None:
-                    await self._take(subscription, delivery, queue, at.dead, self._requested)
+                    await self._take(subscription, delivery, queue, self._requested)
         finally:
             await subscription.close()
 
@@ -116,16 +114,19 @@ class Intake:
         subscription: Subscription,
         delivery: Incoming,
         queue: str,
-        dead: DeadLetters,
         decide: Callable[[Message], tuple[Todo, ...]],
     ) -> None:
-        """Decide and write down, acknowledge, do. A message that is not for us, or not in the contract, is buried."""
+        """Decide and write down, acknowledge, do.
+
+        A message that is not for us, or not in the contract, is rejected: the broker has it in the dead letters before
+        it leaves the queue. A host may not write there itself.
+        """
         try:
             todo = decide(decode(delivery.type, delivery.body))
         except ContractError as error:
             log.warning("A message goes to the dead letters", queue=queue, id=delivery.message_id, reason=str(error))
-            await dead.bury(delivery, queue=queue, reason=f"ContractError: {error}")
-            todo = ()
+            await subscription.reject(delivery.delivery_tag)
+            return
         try:
             await subscription.ack(delivery.delivery_tag)
         finally:

@@ -6,17 +6,17 @@ The one file of the runner that starts processes. Linux 5.4 or newer (pidfd).
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from libs.chassis.logs import get_logger
+from services.host_runner.bounds import User
 from services.host_runner.core.ending import Ending, How
 from services.host_runner.interpreter import interpreter, sync
 from services.host_runner.leftovers import kill_cgroup, kill_leftovers
@@ -31,6 +31,7 @@ from services.host_runner.run_dir import (
     read_ending,
     read_facts,
 )
+from services.host_runner.shim_spec import ShimSpec
 
 LOOK_AT_FIRST_SECONDS = 0.002
 LOOK_AT_MOST_SECONDS = 0.05
@@ -44,30 +45,13 @@ __all__ = [
     "interpreter",
     "is_never_to_start",
     "kill_leftovers",
+    "run_as",
     "spawn",
     "started",
     "wait_ended",
 ]
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ShimSpec:
-    """What a shim is told. Durations are seconds; `env` is the script's whole environment.
-
-    `env` holds RIGBEAT_EXECUTION_ID: by it the tree is found when its shim is dead.
-    """
-
-    run_dir: Path
-    argv: tuple[str, ...]
-    env: Mapping[str, str]
-    cwd: Path
-    timeout_seconds: float
-    silence_timeout_seconds: float | None
-    grace_seconds: float
-    max_output_bytes: int
-    python: str
 
 
 def spawn(spec: ShimSpec) -> int:
@@ -88,6 +72,7 @@ def spawn(spec: ShimSpec) -> int:
                 str(spec.run_dir.absolute()),
                 *options,
                 *limits,
+                *spec.bounds.options(),
                 "--",
                 *spec.argv,
             ],
@@ -100,6 +85,44 @@ def spawn(spec: ShimSpec) -> int:
     # Its zombie is ours to reap, in `wait_ended`; a Popen that is dropped would try it, too.
     child.returncode = 0
     return child.pid
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+
+def _drop_ambient_capabilities() -> None:
+    _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+
+
+def run_as(user: User, argv: tuple[str, ...], within: float = 30.0) -> str:
+    """What a program prints that this user runs to its end, at most `within` seconds later, with an empty environment.
+
+    Raises `OSError` when it cannot be run or does not end well.
+    """
+    groups = list(user.groups)
+    try:
+        ended = subprocess.run(
+            argv,
+            user=user.uid,
+            group=user.gid,
+            extra_groups=groups,
+            cwd="/",
+            env={},
+            # After the change of user, which leaves a runner that is not root the capabilities that it lives by.
+            preexec_fn=_drop_ambient_capabilities,  # it calls nothing but the kernel
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=within,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"it did not end within {within:g} s") from None
+    if ended.returncode:
+        said = ended.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise OSError(f"it ended with {ended.returncode}: {said[-1] if said else 'without a word'}")
+    return ended.stdout.decode("utf-8", "replace")
 
 
 async def started(run_dir: Path, within: float, pid: int | None = None) -> datetime | None:

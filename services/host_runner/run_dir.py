@@ -50,6 +50,8 @@ def read_ending(run_dir: Path) -> Ending:
     """The status that the shim wrote. Raises `KeyError` or `ValueError` when it is not a shim's."""
     facts = read_facts(run_dir / "status")
     started_at, result_id = facts["started_at"], facts["result_id"]
+    # A shim of an earlier release says nothing of it.
+    limited = dict(one.split(":") for one in facts.get("limited", "").split(",") if one)
     return Ending(
         How(facts["outcome"]),
         ended_at=instant(facts["ended_at"]),
@@ -61,6 +63,8 @@ def read_ending(run_dir: Path) -> Ending:
         output_bytes=int(facts["output_bytes"]),
         dropped_bytes=int(facts["dropped_bytes"]),
         leftovers=int(facts["leftovers"]),
+        memory_kills=int(limited.get("memory", 0)),
+        forks_refused=int(limited.get("processes", 0)),
         success_marker={"true": True, "false": False}.get(facts["success_marker"]),
         result_id=UUID(result_id) if result_id else None,
         error=facts["error"] or None,

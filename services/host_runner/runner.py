@@ -88,6 +88,7 @@ class Runner:
         self._log = deployments_log
         self._hands: Hands | None = None
         self._look_at_clock: Callable[[], object] = self.now
+        self._renew_credentials: Callable[[], object] = self.now
 
     def use(self, hands: Hands) -> None:
         """From now on `hands` starts and stops scripts."""
@@ -96,6 +97,10 @@ class Runner:
     def look_at_clock_with(self, look: Callable[[], object]) -> None:
         """Before a trigger is judged `look` is called, which says (`clock_was_set`) if the host's clock jumped."""
         self._look_at_clock = look
+
+    def renew_credentials_with(self, renew: Callable[[], object]) -> None:
+        """`renew` is called when the centre wants the host to take new credentials."""
+        self._renew_credentials = renew
 
     def request(self, trigger: Trigger) -> tuple[Command, ...]:
         """Decide about a trigger."""
@@ -113,6 +118,8 @@ class Runner:
         if isinstance(command, Sync | Clock):
             self._read_clock(command, now)
         if isinstance(command, Clock):
+            if command.renew_credentials:
+                self._renew_credentials()
             return ()
         known = isinstance(command, Cancel | Void) and self.journal.knows(command.execution_id)
         commands = self.decide(Told(command, now, known))

@@ -12,7 +12,9 @@ from uuid import UUID
 
 from libs.chassis.logs import get_logger
 from libs.contracts import ScriptInfo, ScriptParameter
+from services.host_runner.bounds import User
 from services.host_runner.core.script_parameters import described, parsed
+from services.host_runner.trust import changeable
 
 LONGEST_NAME = 255
 
@@ -23,14 +25,19 @@ class ScriptNotFoundError(LookupError):
     """There is no such script in the folder; the text is for people."""
 
 
+class ChangeableScriptError(Exception):
+    """The user who runs scripts could change this one; the text is for people."""
+
+
 class ParametersError(ValueError):
     """The parameters cannot be split into arguments; the text is for people."""
 
 
-def find(folder: Path, name: str) -> Path:
-    """The script of this name, as an absolute path. Raises `ScriptNotFoundError`.
+def find(folder: Path, name: str, user: User | None = None) -> Path:
+    """The script of this name, as an absolute path without links. Raises `ScriptNotFoundError`.
 
-    A name may hold `/` for a folder in the folder, but never leads out of it, not even by a symbolic link.
+    A name may hold `/` for a folder in the folder, but never leads out of it, not even by a symbolic link. With the
+    `user` who runs scripts, raises `ChangeableScriptError` if that user could change it.
     """
     parts = name.split("/")
     if not name.isprintable() or any(part in {"", ".", ".."} for part in parts):
@@ -39,10 +46,14 @@ def find(folder: Path, name: str) -> Path:
         root = folder.resolve()
         path = (root / name).resolve()
         is_there = path.is_relative_to(root) and path.is_file()
+        place = changeable(path, root, user) if is_there and user is not None else None
     except (OSError, RuntimeError) as error:  # a RuntimeError is a loop of symbolic links
         raise ScriptNotFoundError(f"The script {name} cannot be looked for in {folder}: {error}") from None
     if not is_there:
         raise ScriptNotFoundError(f"There is no script {name} in {folder}")
+    if place is not None:
+        assert user is not None
+        raise ChangeableScriptError(f"{user.name}, the user that it would run as, may write to {place}")
     return path
 
 
@@ -90,40 +101,43 @@ def environment(
     device: str,
     labels: Mapping[str, str],
     path: str,
-    home: str,
-    language: str = "C.UTF-8",
-    timezone: str | None = None,
+    work_dir: Path,
+    more: Mapping[str, str],
 ) -> dict[str, str]:
-    """The script's whole environment: nothing of the runner's own gets into it."""
-    clean = {
+    """The script's whole environment: nothing of the runner's own gets into it. `more` goes before what is ours."""
+    return {
         "PATH": path,
-        "HOME": home,
-        "LANG": language,
+        "HOME": str(work_dir),
+        "TMPDIR": str(work_dir),
+        "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
+        "PYTHONNOUSERSITE": "1",  # else what one script leaves in a lasting home runs in all others
+        **more,
         "RIGBEAT_EXECUTION_ID": str(execution_id),
         "RIGBEAT_ARTIFACTS_DIR": str(artifacts_dir),
         "RIGBEAT_HOST": host,
         "RIGBEAT_DEVICE": device,
         "RIGBEAT_DEVICE_LABELS": json.dumps(dict(labels), ensure_ascii=False, sort_keys=True),
     }
-    return clean if timezone is None else {**clean, "TZ": timezone}
 
 
-def list_scripts(folder: Path) -> tuple[ScriptInfo, ...]:
+def list_scripts(folder: Path, user: User | None = None) -> tuple[ScriptInfo, ...]:
     """What can be run on this host, by name, with what each takes; a script is never run to ask it.
 
     Hidden files, `__…__` ones, virtual environments and what can be neither run by Python nor executed are left out; so
-    is what cannot be looked at, with one warning. Raises nothing for what lies in the folder.
+    is, with one warning, what cannot be looked at, and what the `user` who runs scripts could change. Raises nothing
+    for what lies in the folder.
     """
     try:
         root = folder.resolve()
     except (OSError, RuntimeError) as error:
         _warn_once("The folder of the scripts cannot be found", folder, str(error))
         return ()
-    return tuple(ScriptInfo(name=name, parameters=_parameters(path)) for name, path in sorted(_runnable(root, root)))
+    found = sorted(_runnable(root, root, user))
+    return tuple(ScriptInfo(name=name, parameters=_parameters(path, root)) for name, path in found)
 
 
-def _runnable(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
+def _runnable(folder: Path, root: Path, user: User | None) -> Iterator[tuple[str, Path]]:
     try:
         inside = sorted(folder.iterdir())
     except OSError as error:
@@ -140,23 +154,26 @@ def _runnable(folder: Path, root: Path) -> Iterator[tuple[str, Path]]:
             _warn_once("What may be a script cannot be looked at", path, str(error))
             continue
         if is_entered:
-            yield from _runnable(path, root)
-        elif not is_folder and _is_runnable(root, name):
+            yield from _runnable(path, root, user)
+        elif not is_folder and _is_runnable(root, name, user):
             yield name, path
 
 
-def _is_runnable(root: Path, name: str) -> bool:
+def _is_runnable(root: Path, name: str, user: User | None) -> bool:
     try:
-        script = find(root, name)
+        script = find(root, name, user)
     except ScriptNotFoundError:
+        return False
+    except ChangeableScriptError as error:
+        _warn_once("A script is left out", root / name, str(error))
         return False
     return script.suffix == ".py" or os.access(script, os.X_OK)
 
 
-def _parameters(script: Path) -> tuple[ScriptParameter, ...]:
+def _parameters(script: Path, root: Path) -> tuple[ScriptParameter, ...]:
     for file in (script.with_name(f"{script.name}.toml"), script.with_suffix(".toml"), script):
         try:
-            if file.suffix in {".toml", ".py"} and file.is_file():
+            if file.suffix in {".toml", ".py"} and file.is_file() and file.resolve().is_relative_to(root):
                 return _read_parameters(file, file.stat().st_mtime_ns)
         except OSError as error:
             _warn_once("A script's parameters cannot be read", file, str(error))

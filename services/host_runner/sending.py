@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from abc import abstractmethod
 from typing import ClassVar
 
@@ -11,7 +12,9 @@ import httpx
 from libs.chassis.backoff import delays
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
-from services.host_runner.concurrency import pause
+from libs.chassis.tls import in_words
+from services.host_runner.concurrency import either, pause
+from services.host_runner.keys import Keys
 
 EVERY_SECONDS = 0.5
 
@@ -28,23 +31,34 @@ class NotNowError(Exception):
     """The API did not take something for a reason that may pass."""
 
 
+def said(error: httpx.TransportError) -> str:
+    """Why a request did not come through, in a line."""
+    return in_words(error) or f"{type(error).__name__}: {error}"
+
+
 class Sending(Part):
     """Takes turns with one client; while the API is away, or does not take it, later and later ones.
 
-    `request_seconds` is the limit of each step of a request.
+    `request_seconds` is the limit of each step of a request; `verify`: who is trusted to be the API, as httpx takes it.
     """
 
     request_seconds: ClassVar[float]
 
-    def __init__(self, api_url: str, token: str) -> None:
+    def __init__(self, api_url: str, keys: Keys, verify: ssl.SSLContext | bool = True) -> None:
         super().__init__()
+        self._verify = verify
         self._url = api_url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/octet-stream"}
+        self._keys = keys
 
     async def run(self) -> None:
         """The body."""
         pauses = delays()
-        async with httpx.AsyncClient(headers=self._headers, timeout=self.request_seconds) as client:
+        await either(self._keys.there, self.stopping)
+        headers = {"Content-Type": "application/octet-stream"}
+        # No proxy of the environment: the token would go there, in the clear.
+        async with httpx.AsyncClient(
+            headers=headers, auth=self._keys, timeout=self.request_seconds, verify=self._verify, trust_env=False
+        ) as client:
             while not self.stopping.is_set():
                 wait = EVERY_SECONDS
                 try:

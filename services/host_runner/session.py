@@ -12,17 +12,18 @@ import asyncio
 from aio_pika.abc import AbstractConnection
 
 from libs.chassis.amqp.connection import forever
-from libs.chassis.amqp.dead import DeadLetters
 from libs.chassis.amqp.publisher import Publisher
 from libs.chassis.amqp.subscription import Subscription
 from libs.chassis.amqp.watchdog import EchoPath, Watchdog, watched
-from libs.chassis.errors import Refused
+from libs.chassis.errors import NotLetIn, Refused
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
-from libs.contracts.topology import DEAD, LOGS, echo_key, presence_queue
-from services.host_runner.concurrency import pause, together
+from libs.contracts.topology import LOGS, echo_key, presence_queue
+from services.host_runner.concurrency import either, pause, together
+from services.host_runner.enrolment import Enrolment
 from services.host_runner.intake import Desk, Intake
 from services.host_runner.journal import APP_ID
+from services.host_runner.keys import Keys
 from services.host_runner.live_output import LiveOutput
 from services.host_runner.outbound import Outbound
 from services.host_runner.runner import Runner
@@ -32,6 +33,8 @@ FIRST_PATIENCE_SECONDS = 5.0
 PATIENCE_SECONDS = 30.0
 """Our own former connection may live on in the broker until it misses the AMQP heartbeats (2 × 10 s)."""
 ASK_AGAIN_SECONDS = 0.5
+AFTER_REFUSAL_SECONDS = 5.0
+"""Between two times that new credentials are asked for."""
 
 log = get_logger(__name__)
 
@@ -47,7 +50,8 @@ class Session(Part):
 
     def __init__(
         self,
-        url: str,
+        keys: Keys,
+        enrolment: Enrolment,
         runner: Runner,
         intake: Intake,
         outbound: Outbound,
@@ -56,7 +60,8 @@ class Session(Part):
         watchdog_seconds: float,
     ) -> None:
         super().__init__()
-        self._url = url
+        self._keys = keys
+        self._enrolment = enrolment
         self._runner = runner
         self._intake = intake
         self._outbound = outbound
@@ -69,10 +74,23 @@ class Session(Part):
     async def run(self) -> None:
         """The body."""
         name = f"host-runner {self._runner.identity.host}"
-        try:
-            await forever(self._url, name, self._work, self.stopping, on_down=self._on_down)
-        except PresenceTakenError as error:
-            self.refused = str(error)
+        await either(self._keys.there, self.stopping)
+        while not self.stopping.is_set():
+            try:
+                await forever(lambda: self._keys.amqp_url, name, self._work, self.stopping, on_down=self._on_down)
+                return
+            except NotLetIn as error:
+                if not self._keys.is_own:
+                    raise
+                # The broker was given a new password and its answer was lost, or it lost its users.
+                log.warning(
+                    "The broker does not know this host's user; new credentials are asked for", reason=str(error)
+                )
+                await self._enrolment.renewed()
+                await pause(AFTER_REFUSAL_SECONDS, self.stopping)
+            except PresenceTakenError as error:
+                self.refused = str(error)
+                return
 
     def _on_down(self, _: Exception) -> None:
         self.ready = False
@@ -82,13 +100,12 @@ class Session(Part):
         if presence is None:
             return
         self._patience = PATIENCE_SECONDS
-        publisher = Publisher(connection)
+        publisher = Publisher(connection, user=self._keys.user)
         # On a channel of their own: events that nobody confirms must not make the host look dead.
-        pulse = Publisher(connection)
+        pulse = Publisher(connection, user=self._keys.user)
         desk = Desk(
             presence,
             Watchdog(connection, pulse, self._echo_path(), limit_seconds=self._watchdog_seconds),
-            DeadLetters(publisher, DEAD, clock=self._runner.now),
         )
         quiet = asyncio.Event()
         self.ready = True

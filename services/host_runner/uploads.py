@@ -7,6 +7,7 @@ either side restarts. While the API is away the files wait.
 
 from __future__ import annotations
 
+import ssl
 from http import HTTPStatus
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import httpx
 from libs.chassis.logs import get_logger
 from libs.chassis.metrics import counter
 from services.host_runner.journal import Journal, OpenLog
-from services.host_runner.sending import ApiAwayError, NotNowError, Sending
+from services.host_runner.keys import Keys
+from services.host_runner.sending import ApiAwayError, NotNowError, Sending, said
 
 PART_BYTES = 256 << 10
 PARTS_PER_TURN = 4
@@ -34,8 +36,16 @@ class Uploads(Sending):
     name = "uploads"
     request_seconds = REQUEST_SECONDS
 
-    def __init__(self, journal: Journal, runs_dir: Path, output_name: str, api_url: str, token: str) -> None:
-        super().__init__(api_url, token)
+    def __init__(
+        self,
+        journal: Journal,
+        runs_dir: Path,
+        output_name: str,
+        api_url: str,
+        keys: Keys,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
+        super().__init__(api_url, keys, verify)
         self._journal = journal
         self._runs_dir = runs_dir
         self._output_name = output_name
@@ -82,7 +92,7 @@ class Uploads(Sending):
         try:
             answer = await client.put(url, params={"offset": offset}, content=part)
         except httpx.TransportError as error:
-            raise ApiAwayError(f"{type(error).__name__}: {error}") from error
+            raise ApiAwayError(said(error)) from error
         match answer.status_code:
             case HTTPStatus.NO_CONTENT | HTTPStatus.OK:
                 BYTES.inc(len(part))

@@ -50,7 +50,9 @@ def give(folder: Path, point: str, order: Order, process: str | None = None) -> 
 def take_back(folder: Path) -> list[str]:
     """The points whose orders nobody took; they are taken away."""
     left = [
-        path for path in folder.iterdir() if path.name not in {DONE, "mangle"} and not path.name.startswith("clock.")
+        path
+        for path in folder.iterdir()
+        if path.name not in {DONE, "mangle", "__pycache__"} and not path.name.startswith(("clock.", "real-shim."))
     ]
     for path in left:
         path.unlink(missing_ok=True)

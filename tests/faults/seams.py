@@ -40,10 +40,8 @@ class Seams:
         interpreter, folder, name = process.interpreter, self._folder, self._process
 
         def test_build(python: str, place: Path) -> tuple[str, ...]:
-            real = interpreter(python, place)[-1]
-            source = importlib.import_module("services.host_runner.shim").__file__
-            assert real
-            return (python, "-I", "-S", str(SHIM), str(folder), name, str(source))
+            assert interpreter(python, place)
+            return (python, "-I", "-S", str(SHIM), str(folder), name, str(real_shim(folder, name)))
 
         process.__dict__["interpreter"] = test_build
         runner = importlib.import_module("services.host_runner.runner").Runner
@@ -120,3 +118,13 @@ def resolve(point: Point) -> tuple[Any, str]:
         owner = getattr(owner, each)
     getattr(owner, name)
     return owner, name
+
+
+def real_shim(folder: Path, process: str) -> Path:
+    """The product's shim as one file, for the test build to wrap."""
+    path = folder / f"real-shim.{process}.py"
+    if not path.exists():
+        draft = path.with_suffix(".draft")
+        draft.write_text(importlib.import_module("services.host_runner.interpreter").whole_source(), encoding="utf-8")
+        draft.rename(path)
+    return path

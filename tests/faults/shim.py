@@ -63,12 +63,12 @@ assert spec is not None
 shim = importlib.util.module_from_spec(spec)
 loader.exec_module(shim)
 shim.time = Clock()  # type: ignore[attr-defined]
-mark, report, fork = shim.Shim.mark, shim.Shim.report, shim.Tree.fork
+mark, report, fork = shim.Record.mark, shim.Shim.report, shim.Tree.fork
 
 
-def test_mark(self: object) -> bool:
+def test_mark(self: object, execution: str, cgroup: str) -> bool:
     take("shim.mark.begun")
-    is_ours = bool(mark(self))
+    is_ours = bool(mark(self, execution, cgroup))
     take("shim.mark.made")
     return is_ours
 
@@ -86,5 +86,5 @@ def test_fork(self: object) -> int:
     return pid
 
 
-shim.Shim.mark, shim.Shim.report, shim.Tree.fork = test_mark, test_report, test_fork
+shim.Record.mark, shim.Shim.report, shim.Tree.fork = test_mark, test_report, test_fork
 os._exit(shim.main(sys.argv))

@@ -363,7 +363,8 @@ async def test_a_fence_empties_the_slot_and_refuses_what_is_older(lab: Lab) -> N
     assert skipped.reason is Reason.STOPPED
     older = await lab.run("login")
     await lab.hears(older, "skipped")
-    assert lab.words(first) == ["started"]
+    # Its shim may still be coming up on a busy machine: what had its device runs on, whatever is fenced.
+    await lab.hears(first, "started", within=15)
 
 
 async def test_cancel_ends_what_runs_and_what_waits(lab: Lab) -> None:

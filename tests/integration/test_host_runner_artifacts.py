@@ -14,7 +14,7 @@ from services.host_runner.core.decide import decide
 from services.host_runner.core.vocabulary import RunExited, RunRequested
 from services.host_runner.journal import Journal
 from tests.support.artifact_sink import ArtifactSink
-from tests.support.host_runner import at, deployment, trigger
+from tests.support.host_runner import at, deployment, given_keys, trigger
 from tests.support.log_sink import TOKEN
 from tests.support.outcomes import a_success
 from tests.support.wait import until_async
@@ -29,7 +29,7 @@ class Bench:
         self.journal = Journal(place / "journal.sqlite", fresh_id=deployment("journal"))
         self.host = self.journal.load(frozenset({"stb-1", "stb-2"}), 2)
         self.place = place / "artifacts"
-        self.uploads = ArtifactUploads(self.journal.artifacts, self.place, sink.url, TOKEN)
+        self.uploads = ArtifactUploads(self.journal.artifacts, self.place, sink.url, given_keys(place, TOKEN))
 
     def ended(self, *triggers: object) -> None:
         for one in triggers:

@@ -16,7 +16,7 @@ import pytest
 from libs.stack.process import start
 from services.host_runner.core.ending import Cause, How
 from services.host_runner.process import ShimState, cancel, inspect, kill_leftovers, started, wait_ended
-from services.host_runner.shim import ALREADY_STARTED
+from services.host_runner.shim.program import ALREADY_STARTED
 from tests.support.shims import Shims, is_alive, kill
 from tests.support.signals import as_nohup_in_the_background, masks
 from tests.support.wait import until
@@ -382,7 +382,7 @@ async def test_a_shim_that_comes_after_its_run_was_given_up_starts_nothing(shims
     assert not run.note("effect")
 
 
-async def test_on_a_full_disk_the_shim_runs_from_its_source(shims: Shims) -> None:
+async def test_on_a_full_disk_the_shim_is_told_as_text(shims: Shims) -> None:
     run = shims.prepare("echo ran > effect")
     run.start_from_a_process_that_ends(most_bytes_in_a_file=8000)
     assert (await wait_ended(run.folder)).code == 0

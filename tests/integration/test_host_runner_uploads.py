@@ -14,7 +14,7 @@ from services.host_runner.core.vocabulary import RunExited, RunRequested
 from services.host_runner.journal import Journal
 from services.host_runner.sending import EVERY_SECONDS
 from services.host_runner.uploads import PART_BYTES, Uploads
-from tests.support.host_runner import at, deployment, trigger
+from tests.support.host_runner import at, deployment, given_keys, trigger
 from tests.support.log_sink import TOKEN, LogSink
 from tests.support.outcomes import a_success
 from tests.support.wait import until_async
@@ -40,7 +40,7 @@ class Bench:
         self.runs = place / "runs"
         self.output = self.runs / str(ONE.execution_id) / "output"
         self.output.parent.mkdir(parents=True, exist_ok=True)
-        self.uploads = Uploads(self.journal, self.runs, "output", sink.url, token)
+        self.uploads = Uploads(self.journal, self.runs, "output", sink.url, given_keys(place, token))
 
     def run(self) -> None:
         self._record(*decide(self.host, RunRequested(ONE, False, at(0))))
@@ -74,6 +74,22 @@ async def bench(tmp_path: Path, sink: LogSink) -> AsyncIterator[Bench]:
     yield bench
     await bench.uploads.stop(5)
     assert bench.uploads.failure is None
+    bench.journal.close()
+
+
+async def test_no_proxy_of_the_environment_is_told_the_token(
+    tmp_path: Path, sink: LogSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    bench = Bench(tmp_path, sink)
+    bench.run()
+    await bench.uploads.start()
+    bench.write(b"hello")
+    await bench.arrives(b"hello")
+    await bench.uploads.stop(5)
     bench.journal.close()
 
 

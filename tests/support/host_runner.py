@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from libs.contracts import Fence, Kind, Lock, Reason, Trigger, Unlock, fire_id
+from services.host_runner.keys import Keys, Pair
 
 T0 = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -73,3 +75,8 @@ def unlock(version: int, device: str = "stb-1") -> Unlock:
         device_id=device,
         lock_version=version,
     )
+
+
+def given_keys(place: Path, token: str) -> Keys:
+    """As for a runner whose credentials are given by its environment."""
+    return Keys(place, Pair(token, "amqp://guest:guest@127.0.0.1:1/"), None)

@@ -11,10 +11,12 @@ from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
 from libs.stack.process import run
+from services.host_runner.bounds import NONE, Bounds
 from services.host_runner.core.ending import Ending
 from services.host_runner.leftovers import kill_cgroup
 from services.host_runner.process import ShimSpec, kill_leftovers, spawn, wait_ended
 from services.host_runner.run_dir import OUTPUT, read_facts
+from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -45,6 +47,7 @@ class Run:
         code = (
             "import resource\n"
             "from pathlib import PosixPath\n"
+            "from services.host_runner.bounds import Bounds, User\n"
             "from services.host_runner.process import ShimSpec, spawn\n"
             f"resource.setrlimit(resource.RLIMIT_FSIZE, ({most_bytes_in_a_file}, -1))\n"
             f"print(spawn({self.spec!r}))\n"
@@ -52,7 +55,10 @@ class Run:
         environment = {"PATH": PATH, "PYTHONPATH": str(ROOT)}
         ended = run([sys.executable, "-c", code], env=environment, within=30)
         assert ended.code == 0, ended.output
-        return int(ended.output)
+        # Whoever finds no mark takes it that no shim has begun, and then none does.
+        pid, mark = int(ended.output), self.folder / "start"
+        until(lambda: mark.exists() or not is_alive(pid), within=20, what="the shim has left its mark, or ended")
+        return pid
 
     def exit_code(self) -> int:
         """The exit code of the shim itself, which ends soon."""
@@ -87,6 +93,7 @@ class Shims:
         silence: float | None = None,
         grace: float = 5.0,
         cap: int = 1 << 20,
+        bounds: Bounds = NONE,
     ) -> Run:
         """A run of a shell script's text, or of a command, not started yet."""
         execution_id = str(uuid5(NAMESPACE_OID, f"{self.folder} {len(self.runs)}"))
@@ -95,12 +102,14 @@ class Shims:
         command = ("/bin/sh", "-c", script) if isinstance(script, str) else script
         environment = {"PATH": PATH, "LANG": "C.UTF-8", "RIGBEAT_EXECUTION_ID": execution_id}
         run_dir = self.folder / "runs" / execution_id
-        spec = ShimSpec(run_dir, command, environment, cwd, timeout, silence, grace, cap, sys.executable)
+        if bounds.user is not None:
+            os.chown(cwd, bounds.user.uid, bounds.user.gid)
+        spec = ShimSpec(run_dir, command, environment, cwd, timeout, silence, grace, cap, sys.executable, bounds)
         run = Run(spec, execution_id)
         self.runs.append(run)
         return run
 
-    def start(self, script: str | tuple[str, ...], **limits: float) -> Run:
+    def start(self, script: str | tuple[str, ...], **limits: float | Bounds) -> Run:
         return self.prepare(script, **limits).start()  # type: ignore[arg-type] # the same limits
 
     def close(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from pathlib import Path
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.contracts.artifacts import LEFT_OUT, LONGEST_NAME, MOST_BYTES_EACH, MOST_BYTES_IN_ALL, MOST_FILES, name_fault
+from services.host_runner import removal
 from services.host_runner.artifact_book import ArtifactBook, Folder, Waiting
 from services.host_runner.artifact_folder import look, open_file
 from services.host_runner.core.artifact_choice import Found, choose
@@ -103,12 +105,12 @@ def test_nothing_outside_of_the_folder_is_followed(tmp_path: Path) -> None:
     found, more = look(folder)
     assert found == [Found("dir", None), Found("out", None), Found("pipe", None), Found("sub/a.txt", 3)]
     assert more == 0
-    file, size = open_file(folder / "sub" / "a.txt")
+    file, size = open_file(folder, "sub/a.txt")
     with file:
         assert (file.read(), size) == (b"abc", 3)
     for name in ("out", "pipe", "gone"):
         with pytest.raises(OSError, match=name):
-            open_file(folder / name)
+            open_file(folder, name)
     assert look(tmp_path / "none") == ([], 0)
 
 
@@ -186,3 +188,73 @@ def test_the_journal_keeps_the_choice_and_an_older_one_gets_the_tables(tmp_path:
     assert again.waiting(RUN) == [Waiting(1, "a", None), Waiting(2, LEFT_OUT, "list")]
     again.done(RUN)
     assert again.folders(10) == []
+
+
+def test_a_link_that_takes_a_folders_place_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "run", tmp_path / "secret"
+    (folder / "a" / "b").mkdir(parents=True)
+    (folder / "a" / "b" / "report.txt").write_text("mine")
+    (secret / "b").mkdir(parents=True)
+    (secret / "b" / "report.txt").write_text("no")
+    assert look(folder)[0] == [Found("a/b/report.txt", 4)]
+    (folder / "a").rename(folder / "was")
+    (folder / "a").symlink_to(secret)
+    with pytest.raises(NotADirectoryError):
+        open_file(folder, "a/b/report.txt")
+    (folder / "was" / "b" / "report.txt").rename(folder / "report.txt")
+    with pytest.raises(FileNotFoundError):
+        open_file(folder, "was/b/report.txt")
+
+
+@pytest.mark.root
+def test_a_second_name_of_anothers_file_is_no_artifact(tmp_path: Path) -> None:
+    folder, secret = tmp_path / "run", tmp_path / "shadow"
+    folder.mkdir()
+    secret.write_text("no")
+    (folder / "stolen").hardlink_to(secret)  # as one may where fs.protected_hardlinks is off
+    (folder / "roots.txt").write_text("by sudo")
+    (folder / "mine").write_text("twice")
+    (folder / "mine again").hardlink_to(folder / "mine")
+    for one in (folder, folder / "mine"):
+        os.chown(one, 61234, 61234)
+    assert look(folder, owner=61234)[0] == [
+        Found("mine", 5),
+        Found("mine again", 5),
+        Found("roots.txt", 7),
+        Found("stolen", None),
+    ]
+    with pytest.raises(FileNotFoundError, match="stolen"):
+        open_file(folder, "stolen", 61234)
+    for name in ("mine", "roots.txt"):
+        open_file(folder, name, 61234)[0].close()
+
+
+@pytest.mark.parametrize("moment", ["before it is opened up", "before it is emptied"])
+def test_no_link_that_comes_while_a_folder_is_removed_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    (folder / "sub").mkdir(parents=True)
+    victim.mkdir(mode=0o751)
+    (victim / "precious").touch()
+    open_up, scripts = removal._open_up, []
+
+    def swapped(name: Path | str, within: int | None = None) -> None:
+        """As another script of the same user may do it at this very moment."""
+        if name == "sub" and moment == "before it is opened up":
+            os.rename("sub", "moved", src_dir_fd=within, dst_dir_fd=within)
+            os.symlink(victim, "sub", dir_fd=within)
+        open_up(name, within)
+        if name == "sub" and moment == "before it is emptied":
+            os.rmdir("sub", dir_fd=within)
+            os.symlink(victim, "sub", dir_fd=within)
+        scripts.append(name)
+
+    monkeypatch.setattr(removal, "_open_up", swapped)
+    remove(folder)
+    assert scripts
+    assert stat.S_IMODE(victim.stat().st_mode) == 0o751
+    assert (victim / "precious").exists()
+    monkeypatch.undo()
+    remove(folder)
+    assert list(tmp_path.iterdir()) == [victim]

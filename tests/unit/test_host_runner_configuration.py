@@ -31,6 +31,17 @@ def test_the_defaults_are_those_of_the_handbook() -> None:
     assert settings.script_path
 
 
+@pytest.mark.parametrize(
+    "given", ['{"RIGBEAT_TOKEN": "x"}', '{"": "x"}', '{"A=B": "x"}', '{"A": "x\\u0000"}', '{"A": 5}', "[]"]
+)
+def test_what_scripts_find_besides_are_variables_that_can_be(given: str) -> None:
+    with pytest.raises(SettingsError, match="RIGBEAT_SCRIPT_ENVIRONMENT"):
+        load(Settings, GIVEN | {"RIGBEAT_SCRIPT_ENVIRONMENT": given})
+    settings = load(Settings, GIVEN | {"RIGBEAT_SCRIPT_ENVIRONMENT": '{"HOME": "/srv/lab"}'})
+    assert settings.script_environment == {"HOME": "/srv/lab"}
+    assert load(Settings, GIVEN).script_environment == {}
+
+
 def test_devices_come_as_json() -> None:
     settings = load(Settings, GIVEN | {"RIGBEAT_DEVICES": '[{"device_id": "stb-1", "labels": {"room": "4"}}]'})
     assert settings.devices == (DeviceInfo(device_id="stb-1", labels={"room": "4"}),)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.host_runner.shim import Markers
+from services.host_runner.shim.output import Markers
 
 RESULT = "5f0c8a52-7d2d-4a3c-9d5e-0123456789ab"
 

@@ -16,6 +16,7 @@ from services.host_runner.core.outcome import Limits, Outcome, judge, not_starta
 BEGAN = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 ENDED = BEGAN + timedelta(seconds=5)
 LIMITS = Limits(timeout_seconds=3600, silence_timeout_seconds=90.5)
+NO_MEMORY = ": the run had used up the memory that the host lets it have"
 COMPLETED, FAILED, CANCELLED = ExecutionStatus.COMPLETED, ExecutionStatus.FAILED, ExecutionStatus.CANCELLED
 
 
@@ -30,6 +31,27 @@ def ending(outcome: How = How.EXITED, **given: Any) -> Ending:
         (ending(code=0), COMPLETED, None, None, True),
         (ending(code=0, success_marker=True), COMPLETED, None, None, True),
         (ending(code=3, success_marker=True), COMPLETED, None, None, True),
+        (
+            ending(How.SIGNALLED, signal="SIGXFSZ"),
+            FAILED,
+            Reason.SIGNALLED,
+            "Ended by signal SIGXFSZ (a file became larger than the host lets it be)",
+            False,
+        ),
+        (
+            ending(How.SIGNALLED, signal="SIGKILL", memory_kills=1),
+            FAILED,
+            Reason.SIGNALLED,
+            f"Ended by signal SIGKILL. The kernel killed one of its processes{NO_MEMORY}",
+            False,
+        ),
+        (
+            ending(code=0, memory_kills=3, forks_refused=7),
+            COMPLETED,
+            None,
+            f"The kernel killed 3 of its processes{NO_MEMORY}. It wanted more processes than the host lets it have",
+            True,
+        ),
         (ending(code=3), FAILED, Reason.EXIT_CODE, "Ended with exit code 3", False),
         (ending(code=127), FAILED, Reason.EXIT_CODE, "Ended with exit code 127 (a command in it was not found)", False),
         (

@@ -130,13 +130,15 @@ def test_the_environment_is_clean(monkeypatch: pytest.MonkeyPatch) -> None:
         device="stb-1",
         labels={"address": "http://b", "a": "ü"},
         path="/usr/bin",
-        home="/home/lab",
-        timezone="Europe/Berlin",
+        work_dir=Path("/w"),
+        more={"TZ": "Europe/Berlin", "HOME": "/home/lab"},
     )
     assert json.loads(given.pop("RIGBEAT_DEVICE_LABELS")) == {"a": "ü", "address": "http://b"}
     assert given == {
         "PATH": "/usr/bin",
         "HOME": "/home/lab",
+        "PYTHONNOUSERSITE": "1",
+        "TMPDIR": "/w",
         "LANG": "C.UTF-8",
         "TZ": "Europe/Berlin",
         "PYTHONUNBUFFERED": "1",
@@ -170,6 +172,12 @@ def test_a_sidecar_counts_more_than_the_text_of_the_script(folder: Path) -> None
     assert [one.name for one in list_scripts(folder)[1].parameters] == ["--short"]
     (folder / "health.py.toml").write_text('[[parameters]]\nname = "--whole"\n')
     assert [one.name for one in list_scripts(folder)[1].parameters] == ["--whole"]
+
+
+def test_no_sidecar_outside_of_the_folder_is_read(folder: Path) -> None:
+    (folder.parent / "secret.toml").write_text('[[parameters]]\nname = "--secret"\n')
+    (folder / "health.toml").symlink_to(folder.parent / "secret.toml")
+    assert list_scripts(folder)[1].parameters == ()
 
 
 @pytest.mark.parametrize("text", ["[[parameters]", "parameters = 3", "parameters = [3]", "[[parameters]]\nhelp = 'x'"])

@@ -38,7 +38,9 @@ class Ending:
     clock; `duration_seconds` is from the script's start to the end of the last of its processes, by a clock that is
     never set. `started_at` is None when the script never existed. `output_bytes` is what is in the output file,
     `dropped_bytes` what came over the cap or could not be written. `leftovers` is how many processes had outlived the
-    script and were ended. `error` is for people.
+    script and were ended. `memory_kills` is how many the kernel killed because the run had used up its memory,
+    `forks_refused` how often it let none be born because the run had as many as it may have; both are known of a run in
+    a cgroup of its own alone. `error` is for people.
     """
 
     outcome: How
@@ -51,6 +53,8 @@ class Ending:
     output_bytes: int = 0
     dropped_bytes: int = 0
     leftovers: int = 0
+    memory_kills: int = 0
+    forks_refused: int = 0
     success_marker: bool | None = None
     result_id: UUID | None = None
     error: str | None = None

@@ -19,6 +19,7 @@ SIGNALS_IN_WORDS = {
     "SIGPIPE": "its output was closed",
     "SIGSEGV": "a segmentation fault",
     "SIGTERM": "asked to end, not by Rigbeat",
+    "SIGXFSZ": "a file became larger than the host lets it be",
 }
 EXIT_CODES_IN_WORDS = {
     126: "a command in it cannot be executed",
@@ -120,6 +121,11 @@ def _remarks(ending: Ending) -> Iterator[str]:
         yield ending.error
     elif ending.dropped_bytes:
         yield f"Its output was capped: only the first {ending.output_bytes} bytes are kept"
+    if ending.memory_kills:
+        processes = "one of its processes" if ending.memory_kills == 1 else f"{ending.memory_kills} of its processes"
+        yield f"The kernel killed {processes}: the run had used up the memory that the host lets it have"
+    if ending.forks_refused:
+        yield "It wanted more processes than the host lets it have"
     if ending.leftovers:
         processes = "A process" if ending.leftovers == 1 else f"{ending.leftovers} processes"
         yield f"{processes} that it had left behind had to be ended"
@@ -137,7 +143,7 @@ def _sentence(reason: Reason | None, ending: Ending, limits: Limits, said_last: 
         case Reason.SPAWN_FAILED if ending.error:
             sentence = f"The script could not be started: {ending.error}"
         case Reason.SIGNALLED:
-            words = SIGNALS_IN_WORDS.get(ending.signal or "")
+            words = "" if ending.memory_kills else SIGNALS_IN_WORDS.get(ending.signal or "")
             sentence = f"Ended by signal {ending.signal}" + (f" ({words})" if words else "")
         case Reason.EXIT_CODE:
             words = EXIT_CODES_IN_WORDS.get(ending.code or 0)
