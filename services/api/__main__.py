@@ -1,4 +1,4 @@
-"""`python -m services.api`: web workers on one socket, and the ingest; each a process of its own."""
+"""`python -m services.api`: web workers on one socket, the ingest, and the retention; each a process of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from libs.chassis.lifecycle import Part, main
 from libs.chassis.logs import get_logger
 from libs.chassis.shared_metrics import SharedMetrics
 from services.api.children import SPAWN, Child, Children
+from services.api.host_users import HostUsers
 from services.api.settings import Settings
 from services.api.topology import Declaration
 from services.api.web import listen
@@ -37,7 +38,8 @@ async def build(settings: Settings) -> Sequence[Part]:
     """The parts, in the order in which they start."""
     declared = SPAWN.RawArray(ctypes.c_bool, 1)  # without a lock, which a killed child could keep
     listening = listen(settings.http_host, settings.http_port)
-    get_logger(__name__).info("Listening", host=settings.http_host, port=listening.getsockname()[1])
+    tls = settings.tls_cert_file is not None
+    get_logger(__name__).info("Listening", host=settings.http_host, port=listening.getsockname()[1], tls=tls)
 
     def on_declared() -> None:
         declared[0] = True
@@ -50,17 +52,30 @@ async def build(settings: Settings) -> Sequence[Part]:
     return [
         shared,
         DeclareFirst(
-            settings.amqp_url.get_secret_value(),
-            settings.ingest_database_url.get_secret_value(),
+            settings.reach(settings.amqp_url),
+            settings.reach(settings.ingest_database_url),
             on_declared,
             every_seconds=settings.declare_seconds,
         ),
+        *_host_users(settings),
         Children(
-            [*web, Child("ingest", "services.api.ingest.process:run")],
+            [
+                *web,
+                Child("ingest", "services.api.ingest.process:run"),
+                Child("retention", "services.api.retention.process:run"),
+            ],
             drain_seconds=CHILDREN_DRAIN_SECONDS,
             on_end=shared.forget,
         ),
     ]
+
+
+def _host_users(settings: Settings) -> list[Part]:
+    users = settings.broker_users()
+    if users is None:
+        return []
+    url = settings.reach(settings.ingest_database_url)
+    return [HostUsers(users, url, every_seconds=settings.declare_seconds)]
 
 
 if __name__ == "__main__":

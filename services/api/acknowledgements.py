@@ -13,15 +13,20 @@ from uuid import UUID
 
 from libs.ledger import channels
 from libs.ledger.listener import Listener
+from services.api.revocations import Revocations
 
 WAIT_SECONDS = 2.0
 
 
 class Acknowledgements(Listener):
-    """Listens for `rigbeat_applied`."""
+    """Listens for `rigbeat_applied`, and for `rigbeat_revoked` on behalf of the answers that stay open."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url, {channels.APPLIED: self._applied}, application="rigbeat-api-listen")
+    def __init__(self, url: str, revocations: Revocations) -> None:
+        super().__init__(
+            url,
+            {channels.APPLIED: self._applied, channels.REVOKED: revocations.heard},
+            application="rigbeat-api-listen",
+        )
         self._expected: dict[str, asyncio.Event] = {}
 
     @contextmanager

@@ -47,20 +47,21 @@ async def take(
         raise invalid(
             [FieldError(field="name", message=f"The name {fault}", hint="Send a relative path, such as report.html.")]
         )
-    await _check_room(database, execution_id, name, size)
-    try:
-        sums = await _keep(store, execution_id, name, size, body)
-    except _LengthError as error:
-        raise ProblemError(Kind.MALFORMED, str(error)) from None
-    except ClientDisconnect:
-        raise ProblemError(Kind.MALFORMED, "The body broke off") from None
-    except STORE_AWAY:
-        raise unavailable("The store of the artifacts is away; send this file again") from None
-    async with database.connection() as connection, connection.transaction():
-        await speak_for_host(connection)
-        summary = None if sums is None else asdict(sums)
-        await connection.execute(SQL.put_artifact, execution_id, name, team_id, size, media_type(name), summary)
-        await decisions.note(connection, [(team_id, "execution", str(execution_id))])
+    async with store.turn(execution_id):
+        await _check_room(database, execution_id, name, size)
+        try:
+            sums = await _keep(store, execution_id, name, size, body)
+        except _LengthError as error:
+            raise ProblemError(Kind.MALFORMED, str(error)) from None
+        except ClientDisconnect:
+            raise ProblemError(Kind.MALFORMED, "The body broke off") from None
+        except STORE_AWAY:
+            raise unavailable("The store of the artifacts is away; send this file again") from None
+        async with database.connection() as connection, connection.transaction():
+            await speak_for_host(connection)
+            summary = None if sums is None else asdict(sums)
+            await connection.execute(SQL.put_artifact, execution_id, name, team_id, size, media_type(name), summary)
+            await decisions.note(connection, [(team_id, "execution", str(execution_id))])
 
 
 async def _check_room(database: Database, execution_id: UUID, name: str, size: int) -> None:

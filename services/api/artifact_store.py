@@ -6,10 +6,12 @@ kept, `a` beside `a/b` too, whatever the store thinks of blanks and percent sign
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import obstore
 from obstore.store import ObjectStore
@@ -26,6 +28,13 @@ class ArtifactStore:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    def turn(self, execution_id: UUID) -> asyncio.Lock:
+        """Hold it from the count of what an execution has until the next file is written down: of uploads at once, each
+        would count without the others. Other workers have turns of their own, so there may be a file too many for each.
+        """
+        return self._turns.setdefault(execution_id, asyncio.Lock())
 
     async def put(self, execution_id: UUID, name: str, content: bytes | AsyncIterator[bytes]) -> None:
         """Keep a file, in place of one of the same name; whole or not at all. What `content` raises comes out."""

@@ -1,138 +1,116 @@
-"""Who asks: a token, its role and its team.
+"""Who asks, as the routes want to know it; what else they may ask for, follows from the role.
 
-Every token is looked up by its prefix with the one function that sees all teams, and compared by hash. What was found
-is kept for two seconds, so a revoked token is refused within that.
+How a request's credentials are looked at: services/api/authenticator.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-from typing import Annotated, Any
-from uuid import UUID
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Annotated, Any, TypeVar
 
-import asyncpg
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from libs.ledger.pool import Connection
-from libs.ledger.tokens import digest, matches, prefix_of
-from services.api.database import Database
-from services.api.problems import ProblemError
+from services.api import cookies
+from services.api.authenticator import Authenticator, Credentials, Ticket
+from services.api.caller import Caller, Role
+from services.api.people import TEAM_HEADER
+from services.api.problems import ProblemError, unauthenticated
 from services.api.shapes.problem import Kind
 from services.api.statements import SQL
 
-KEPT_SECONDS = 2.0
-_MOST_KEPT = 1000
+__all__ = [
+    "Admin",
+    "Authenticator",
+    "Caller",
+    "Credentials",
+    "Editor",
+    "Given",
+    "HostCaller",
+    "Operator",
+    "Role",
+    "Ticket",
+    "Token",
+    "Viewer",
+]
 
-_bearer = HTTPBearer(auto_error=False, description="A token: rb_<prefix>_<secret>")
+F = TypeVar("F", bound=Callable[..., Any])
 
-
-class Role(StrEnum):
-    """What a token may do. Each of the first three may do all that the former may; a host may only upload."""
-
-    VIEWER = "viewer"
-    EDITOR = "editor"
-    ADMIN = "admin"
-    OPERATOR = "operator"
-    HOST = "host"
-
-
-_RANKS = {Role.VIEWER: 1, Role.EDITOR: 2, Role.ADMIN: 3, Role.OPERATOR: 4}
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The holder of a valid token. An operator may have no team; a host has its name."""
-
-    name: str
-    role: Role
-    team_id: UUID | None
-    host_name: str | None
-
-    @property
-    def is_operator(self) -> bool:
-        """Whether all teams are visible."""
-        return self.role is Role.OPERATOR
-
-    def may(self, role: Role) -> bool:
-        """Whether it has at least this role, which is one for people."""
-        return self.role is not Role.HOST and _RANKS[self.role] >= _RANKS[role]
-
-    @property
-    def only_team(self) -> UUID | None:
-        """The team that lists are limited to; None for all."""
-        return None if self.is_operator else self.team_id
-
-
-class Authenticator:
-    """Tokens to callers; `clock` gives seconds that only grow."""
-
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        self._database = database
-        self._clock = clock
-        self._kept: dict[bytes, tuple[float, Caller]] = {}
-
-    async def caller(self, token: str) -> Caller:
-        """Who holds `token`. Raises the problem `unauthenticated`, with why; and what the database raises when away."""
-        key = digest(token)
-        now = self._clock()
-        kept = self._kept.get(key)
-        if kept is not None and now - kept[0] < KEPT_SECONDS:
-            return kept[1]
-        prefix = prefix_of(token)
-        if prefix is None:
-            raise _unauthenticated("This is not a token of Rigbeat")
-        async with self._database.connection() as connection:
-            caller = _of_record(token, await connection.fetchrow(SQL.authenticate, prefix))
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        self._kept[key] = (now, caller)
-        return caller
-
-
-def _of_record(token: str, record: asyncpg.Record | None) -> Caller:
-    if record is None or not matches(token, record["hash"]):
-        raise _unauthenticated("The token is not known")
-    at: datetime = record["checked_at"]
-    if record["revoked_at"] is not None and record["revoked_at"] <= at:
-        raise _unauthenticated("The token was revoked")
-    if record["expires_at"] is not None and record["expires_at"] <= at:
-        raise _unauthenticated("The token has expired")
-    return Caller(record["name"], Role(record["role"]), record["team_id"], record["host_name"])
-
-
-def _unauthenticated(detail: str) -> ProblemError:
-    return ProblemError(Kind.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})
+_bearer = HTTPBearer(
+    auto_error=False,
+    description="A token: rb_<prefix>_<secret>, or one of the issuer that the settings name. A browser that is signed "
+    "in (POST /session) has a cookie instead, and sends X-CSRF-Token with each change.",
+)
 
 
 async def speak_for(connection: Connection, caller: Caller) -> None:
     """Let row level security see the caller's team (an operator: all) until the transaction ends."""
     team = str(caller.team_id) if caller.team_id is not None else ""
-    await connection.execute(SQL.speak_for, team, "on" if caller.is_operator else "")
+    operator = "on" if caller.is_operator else ""
+    await connection.execute(SQL.speak_for, team, operator, caller.address, caller.token_prefix)
 
 
 async def speak_for_host(connection: Connection) -> None:
     """For a host: it serves all the teams that share it, so the *statement* must be bound to the host's name."""
-    await connection.execute(SQL.speak_for, "", "on")
+    await connection.execute(SQL.speak_for_all)
 
 
 async def speak_for_all(connection: Connection) -> None:
     """For what a change of a host means to all the teams that see it: the *statements* must be bound to that host."""
-    await connection.execute(SQL.speak_for, "", "on")
+    await connection.execute(SQL.speak_for_all)
+
+
+def address_of(request: Request) -> str:
+    """Where the request came from; behind a proxy that is trusted, what the proxy says."""
+    return request.client.host if request.client is not None else ""
 
 
 async def _token(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> str:
     if credentials is None:
-        raise _unauthenticated("Send a token: Authorization: Bearer rb_…")
+        raise unauthenticated("Send a token: Authorization: Bearer rb_…")
     return credentials.credentials
 
 
-async def _authenticated(request: Request, token: Annotated[str, Depends(_token)]) -> Caller:
+async def _given(
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Credentials:
+    if credentials is None and "authorization" in request.headers:
+        # Not taken for a request without: the cookie that comes along may be somebody else's.
+        raise unauthenticated("Send a token as Authorization: Bearer rb_…")
+    return Credentials(
+        address_of(request),
+        credentials.credentials if credentials is not None else None,
+        cookies.presented(request),
+        request.headers.get(TEAM_HEADER) or None,
+    )
+
+
+async def _authenticated(request: Request, given: Annotated[Credentials, Depends(_given)]) -> Caller:
     authenticator: Authenticator = request.app.state.authenticator
-    return await authenticator.caller(token)
+    caller = await authenticator.caller(given)
+    if given.bearer is None and given.cookie is not None:
+        cookies.require_own_page(request, given.cookie)
+    return caller
+
+
+_NEEDED: dict[object, Role] = {}
+
+
+def needed_by(dependencies: Iterable[object]) -> Role | None:
+    """The role that a route with these dependencies (functions) asks for; None: it asks for no token."""
+    asked = [_NEEDED[each] for each in dependencies if each in _NEEDED]
+    return asked[0] if asked else None
+
+
+def asks_for(role: Role) -> Callable[[F], F]:
+    """Mark a dependency of a route that lets in only who has this role, in a way of its own."""
+
+    def mark(dependency: F) -> F:
+        _NEEDED[dependency] = role
+        return dependency
+
+    return mark
 
 
 def _at_least(role: Role) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
@@ -141,9 +119,10 @@ def _at_least(role: Role) -> Callable[[Caller], Coroutine[Any, Any, Caller]]:
             raise ProblemError(Kind.FORBIDDEN, f"This needs the role {role}; the token has the role {caller.role}")
         return caller
 
-    return check
+    return asks_for(role)(check)
 
 
+@asks_for(Role.HOST)
 async def _host(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
     if caller.role is not Role.HOST:
         raise ProblemError(Kind.FORBIDDEN, f"Only a host may do this; the token has the role {caller.role}")
@@ -151,6 +130,7 @@ async def _host(caller: Annotated[Caller, Depends(_authenticated)]) -> Caller:
 
 
 Token = Annotated[str, Depends(_token)]
+Given = Annotated[Credentials, Depends(_given)]
 Viewer = Annotated[Caller, Depends(_at_least(Role.VIEWER))]
 Editor = Annotated[Caller, Depends(_at_least(Role.EDITOR))]
 Admin = Annotated[Caller, Depends(_at_least(Role.ADMIN))]

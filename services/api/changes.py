@@ -16,8 +16,9 @@ from asyncpg import UniqueViolationError
 
 from libs.contracts import Change, DeploymentStatus, Fence, Reason
 from libs.ledger import channels
-from libs.ledger.decisions import drop_held, drop_newest_held, note, tell_host
+from libs.ledger.decisions import note, tell_host
 from libs.ledger.outbox import Parcel, enclose
+from libs.ledger.pausing import drop_held, drop_newest_held
 from libs.ledger.pool import Connection
 from libs.ledger.rows import DeploymentRow
 from libs.ledger.statements import STATEMENTS
@@ -25,7 +26,7 @@ from libs.schedule import resolve_hash
 from services.api.auth import Caller
 from services.api.core import edit
 from services.api.core.difference import difference, in_detail, in_words
-from services.api.held import Held, hold_at, require, wrong_state
+from services.api.held import Held, hold_at, require, require_usable, wrong_state
 from services.api.problems import ProblemError, invalid
 from services.api.shapes.problem import FieldError, Kind
 from services.api.statements import SQL
@@ -97,6 +98,7 @@ async def resume(
     """Fire again from now on."""
     held = await hold_at(connection, deployment_id, if_match)
     require(held, DeploymentStatus.ACTIVE)
+    await require_usable(connection, held)
     end = held.record["end_date"]
     if end is not None and end <= held.now:
         raise ProblemError(Kind.WRONG_STATE, "Its end date has passed; set a later one first")
@@ -243,8 +245,8 @@ async def _write(
     if action == "edit" and status is not held.status:  # its new limit was reached already
         notices.append((row, Change.STATUS, status, record["status_reason"] or "", caller.name))
     await tell_host(connection, notices, now=held.now)
-    told = {"version": record["version"]} | ({"changes": detail} if detail else {})
-    told |= {"reason": reason} if reason else {}
+    changes = in_detail(difference(held.record, record, ("status", "deleted_at"))) | dict(detail or {})
+    told = {"version": record["version"], "changes": changes} | ({"reason": reason} if reason else {})
     await _audit(connection, caller, held, action, record, told)
     await connection.execute(STATEMENTS.notify, channels.DUE, "")
     return Changed(record, fenced=fence is not None and bool(held.record["host_online"]))

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import Any
 from uuid import UUID
 
 from libs.ledger.pool import Connection
@@ -65,3 +66,12 @@ def fencing(database: Database, acknowledgements: Acknowledgements, caller: Call
     """For one request."""
     with ExitStack() as stack:
         yield Fencing(database, acknowledgements, caller, stack)
+
+
+async def make_and_wait(
+    database: Database, acknowledgements: Acknowledgements, caller: Caller, work: Work
+) -> tuple[Mapping[str, Any], bool]:
+    """The deployment after one change, and whether its host has applied it within the wait. Raises what `work` does."""
+    with fencing(database, acknowledgements, caller) as at_hosts:
+        done, command_id = await at_hosts.make(work)
+        return done.record, (await at_hosts.applied()).get(command_id, False)

@@ -57,6 +57,16 @@ async def hold(connection: Connection, deployment_id: UUID) -> Held:
     return Held(dict(record), now, moment["ledger_epoch"], moment["firing"])
 
 
+async def require_usable(connection: Connection, held: Held) -> None:
+    """Raises `wrong-state` when the deployment's host is revoked, or its team may not use it any more."""
+    host = held.record["host_name"]
+    is_revoked = await connection.fetchval(SQL.use_of_host, host, held.record["team_id"])
+    if is_revoked is None:
+        raise ProblemError(Kind.WRONG_STATE, f"Its team may not use the host {host} any more; copy it to another one")
+    if is_revoked:
+        raise ProblemError(Kind.WRONG_STATE, f"The host {host} is revoked: copy the deployment to another one")
+
+
 def firing_is_held() -> ProblemError:
     """After a restore nothing new is triggered for a while."""
     return unavailable("Firing is held until the hosts are in step with the restored ledger")

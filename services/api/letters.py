@@ -1,10 +1,13 @@
-"""What people do about dead letters: run the fire anew, or leave it at that. The old message is never sent again."""
+"""What people do about dead letters: run the fire anew, say that it is dealt with, or drop it.
+
+The old message is never sent again, and no letter is ever erased: what became of it is kept in its row.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import asyncpg
@@ -36,14 +39,30 @@ async def requeue(connection: Connection, caller: Caller, letter_id: UUID) -> Ma
     return execution
 
 
-async def close(connection: Connection, caller: Caller, letter_id: UUID) -> Mapping[str, Any]:
-    """The letter, closed. Raises `not-found`, `wrong-state` for what is settled."""
+async def close(connection: Connection, caller: Caller, letter_id: UUID, reason: str | None) -> Mapping[str, Any]:
+    """The letter, closed: it is dealt with. Raises `not-found`, `wrong-state` for what is settled."""
+    return await _settle(connection, caller, letter_id, "close", "closed", reason)
+
+
+async def drop(connection: Connection, caller: Caller, letter_id: UUID, reason: str | None) -> Mapping[str, Any]:
+    """The letter, dropped: nothing is to be done about it. Raises `not-found`, `wrong-state` for what is settled."""
+    return await _settle(connection, caller, letter_id, "drop", "dropped", reason)
+
+
+async def _settle(
+    connection: Connection,
+    caller: Caller,
+    letter_id: UUID,
+    action: str,
+    state: Literal["closed", "dropped"],
+    reason: str | None,
+) -> Mapping[str, Any]:
     letter = await _open(connection, letter_id)
     now = await _now(connection)
-    closed = await connection.fetchrow(SQL.close_dead_letter, letter_id)
-    assert closed is not None
-    await _audit(connection, caller, letter, "close", now, {})
-    return dict(closed)
+    settled = await connection.fetchrow(SQL.settle_dead_letter, letter_id, state, now, caller.name, reason)
+    assert settled is not None
+    await _audit(connection, caller, letter, action, now, {} if reason is None else {"reason": reason})
+    return dict(settled)
 
 
 async def _open(connection: Connection, letter_id: UUID) -> asyncpg.Record:

@@ -11,13 +11,14 @@ from sse_starlette import ServerSentEvent
 from libs.chassis.logs import get_logger
 from libs.contracts import ENDED, ExecutionStatus
 from libs.ledger.pool import DATABASE_AWAY
-from services.api.auth import Caller
+from services.api.auth import Ticket
 from services.api.core.live_log import LiveLog, Text
 from services.api.database import Database
 from services.api.live_logs import Inbox, LiveLogs
 from services.api.log_store import LogStore
 from services.api.object_store import STORE_AWAY
 from services.api.problems import ProblemError
+from services.api.revocations import Revocations
 from services.api.shapes.base import Shape
 from services.api.shapes.log import Output, OutputEnd
 from services.api.statements import SQL
@@ -27,6 +28,8 @@ LOOK_EVERY_SECONDS = 0.5
 LOOK_IN_THE_STORE_EVERY_SECONDS = 2.0
 """While live pieces come without a gap: for one that was lost and had no successor."""
 READ_BYTES = 1 << 20
+LOOK_AT_THE_TOKEN_EVERY_SECONDS = 15.0
+"""It may expire; that it is taken back, is heard at once."""
 
 log = get_logger(__name__)
 
@@ -34,25 +37,32 @@ log = get_logger(__name__)
 class Follower:
     """One person's view of a log, from a byte on."""
 
-    def __init__(self, database: Database, store: LogStore, caller: Caller, execution_id: UUID, offset: int) -> None:
+    def __init__(self, database: Database, store: LogStore, ticket: Ticket, execution_id: UUID, offset: int) -> None:
         self._database = database
         self._store = store
-        self._caller = caller
+        self._ticket = ticket
+        self._is_revoked = False
         self._execution_id = execution_id
         self._log = LiveLog(offset)
         self._kept = 0
         self._looked_at = float("-inf")
         self._deaf_at = float("-inf")
 
-    async def events(self, live: LiveLogs, host: str) -> AsyncIterator[ServerSentEvent]:
+    def end(self) -> None:
+        """The right to see it is taken back."""
+        self._is_revoked = True
+
+    async def events(self, live: LiveLogs, host: str, revocations: Revocations) -> AsyncIterator[ServerSentEvent]:
         """Events `output`, and one `end`.
 
+        It ends early, without `end`, when the token or session is taken back or expires.
         An execution that ended ten minutes ago is not waited for any more, whatever its host still owes. When the
         database or the store goes away, it stops without `end`: the client comes back, and goes on where it was.
         """
         try:
-            async for event in self._events(live, host):
-                yield event
+            with revocations.on_end_of(self._ticket.caller.ends_with, self.end):
+                async for event in self._events(live, host):
+                    yield event
         except (ProblemError, *STORE_AWAY, *DATABASE_AWAY) as error:
             log.warning("A followed log breaks off", execution_id=str(self._execution_id), reason=str(error))
 
@@ -60,12 +70,16 @@ class Follower:
         loop = asyncio.get_running_loop()
         # Before the first look into the store: what is not there yet is then surely heard, or a gap.
         with live.follow(host, self._execution_id) as inbox:
-            asked_at = float("-inf")
-            while True:
+            asked_at = checked_at = float("-inf")
+            while not self._is_revoked:
+                if loop.time() - checked_at >= LOOK_AT_THE_TOKEN_EVERY_SECONDS:
+                    checked_at = loop.time()
+                    if not await self._ticket.is_valid():
+                        return
                 if loop.time() - asked_at >= LOOK_EVERY_SECONDS:
                     asked_at = loop.time()
                     # Asked before the store: what was stored until the end is then surely found.
-                    async with transaction(self._database, self._caller) as connection:
+                    async with transaction(self._database, self._ticket.caller) as connection:
                         progress = await connection.fetchrow(SQL.log_progress, self._execution_id)
                     if progress is None:  # dropped by retention while we looked
                         return

@@ -28,5 +28,6 @@ def open_store(url: str) -> ObjectStore:
     Raises `STORE_AWAY` for a folder that cannot be made, or a bucket whose settings are wrong.
     """
     if url.startswith("file://"):
-        return LocalStore(Path(unquote(urlsplit(url).path)), mkdir=True)
+        # A folder that is left empty goes with its last file, as it would in a bucket.
+        return LocalStore(Path(unquote(urlsplit(url).path)), mkdir=True, automatic_cleanup=True)
     return from_url(url, retry_config={"max_retries": RETRIES, "retry_timeout": RETRY_FOR})

@@ -24,7 +24,7 @@ def after_key(name: str, filters: Paged, parts: int) -> list[str] | None:
     try:
         return cursors.decode(filters.cursor, cursors.fingerprint(name, filters.said()), parts)
     except cursors.CursorError as error:
-        raise _refused(str(error)) from None
+        raise refused(str(error)) from None
 
 
 def after(name: str, filters: Paged) -> UUID | None:
@@ -35,7 +35,7 @@ def after(name: str, filters: Paged) -> UUID | None:
     try:
         return UUID(key[0])
     except ValueError:
-        raise _refused("This is not a cursor that a list gave") from None
+        raise refused("This is not a cursor that a list gave") from None
 
 
 def page(
@@ -54,5 +54,6 @@ def page(
     return Page(items=[shape(record) for record in shown], next=following)
 
 
-def _refused(message: str) -> Exception:
+def refused(message: str) -> Exception:
+    """For a cursor that is none."""
     return invalid([FieldError(field="cursor", message=message, hint="Begin again without a cursor.")])

@@ -1,4 +1,7 @@
-"""Refusals on their way out: every answer that is not a success is a problem of the closed list."""
+"""Refusals on their way out: every answer that is not a success is a problem of the closed list.
+
+Clients of `/server/*` read the same in an envelope of their own.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from libs.chassis.errors import Refused as BrokerRefused
 from libs.chassis.errors import Transient
+from libs.chassis.logs import get_logger
 from libs.ledger.pool import CONTENDED, DATABASE_AWAY
+from services.api.answer_headers import complete
+from services.api.core import former_clients
 from services.api.shapes.deployment import DeploymentPatch, NewDeployment
+from services.api.shapes.former import Refused
 from services.api.shapes.problem import MEDIA_TYPE, STATUSES, TITLES, FieldError, Kind, Problem
+
+log = get_logger(__name__)
 
 RETRY_AFTER_SECONDS = 2
 
@@ -68,6 +78,11 @@ def not_found(what: str) -> ProblemError:
     return ProblemError(Kind.NOT_FOUND, f"There is no such {what}")
 
 
+def unauthenticated(detail: str) -> ProblemError:
+    """Who asks is not known."""
+    return ProblemError(Kind.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
 def unavailable(detail: str) -> ProblemError:
     """Something that we need is away."""
     return ProblemError(Kind.UNAVAILABLE, detail, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
@@ -83,6 +98,7 @@ def install(app: FastAPI) -> None:
     for contended in CONTENDED:
         app.exception_handler(contended)(_answering(_of_contention))
     app.exception_handler(Transient)(_answering(_of_broker))
+    app.exception_handler(BrokerRefused)(_answering(_of_broker_refusal))
     # supervisor: whatever nobody named is a 500; the server raises it again, so its traceback is logged once.
     app.exception_handler(Exception)(_answering(_of_bug))
 
@@ -102,9 +118,17 @@ def problem_of(error: Exception) -> Problem:
     return _body(_without_database())
 
 
-def response_of(problem: ProblemError) -> Response:
-    """The answer to a refusal."""
-    return Response(_body(problem).model_dump_json(), problem.status, problem.headers, MEDIA_TYPE)
+def response_of(problem: ProblemError, path: str) -> Response:
+    """The answer to a refusal of a request to this path."""
+    if former_clients.is_theirs(path):
+        wrong = [(each.field, each.message, each.hint) for each in problem.errors]
+        told = Refused(error=former_clients.one_text(problem.detail, wrong))
+        answer = Response(told.model_dump_json(), problem.status, problem.headers, "application/json")
+    else:
+        answer = Response(_body(problem).model_dump_json(), problem.status, problem.headers, MEDIA_TYPE)
+    # Here, too: what answers to a bug of ours stands outside of everything else.
+    complete(answer.headers)
+    return answer
 
 
 def _body(problem: ProblemError) -> Problem:
@@ -121,7 +145,7 @@ def _answering(
     translate: Callable[[Request, Any], ProblemError],
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, error: Exception) -> Response:
-        return response_of(translate(request, error))
+        return response_of(translate(request, error), request.url.path)
 
     return answer
 
@@ -200,7 +224,12 @@ def _contended() -> ProblemError:
 
 
 def _of_broker(_request: Request, _error: Exception) -> ProblemError:
-    return unavailable("The broker is away; nothing was changed")
+    return unavailable("The broker is away: what it was to do is not done; repeat it")
+
+
+def _of_broker_refusal(_request: Request, error: Exception) -> ProblemError:
+    log.error("The broker refuses what we ask of it", reason=str(error))
+    return unavailable("The broker refuses what we ask of it, see our log: what it was to do is not done")
 
 
 def _of_bug(_request: Request, _error: Exception) -> ProblemError:

@@ -16,7 +16,7 @@ from libs.ledger.statements import STATEMENTS
 from libs.schedule.plan import ON_TIME_SECONDS
 from services.api.auth import Caller
 from services.api.core import edit
-from services.api.held import firing_is_held, hold_at, wrong_state
+from services.api.held import firing_is_held, hold_at, require_usable, wrong_state
 from services.api.problems import ProblemError, not_found
 from services.api.shapes.problem import Kind
 from services.api.statements import SQL
@@ -39,6 +39,7 @@ async def run_now(
         raise wrong_state(held, "run")
     if not held.firing:
         raise firing_is_held()
+    await require_usable(connection, held)
     row = held.row
     open_runs = await decisions.in_flight(connection, [row])
     if row.max_executions is not None and row.execution_count + open_runs.get(row.id, 0) >= row.max_executions:

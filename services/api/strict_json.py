@@ -18,8 +18,19 @@ _METHODS = frozenset({"POST", "PATCH"})  # what hosts PUT are files, not ours to
 
 async def unambiguous(request: Request) -> None:
     """Raises `invalid-input` for a key that is given twice, `malformed` for what is not JSON, read or not."""
+    if request.method in _METHODS:
+        await _check(request)
+
+
+async def unambiguous_also_put(request: Request) -> None:
+    """The same, where what is PUT is no file either."""
+    if request.method in _METHODS | {"PUT"}:
+        await _check(request)
+
+
+async def _check(request: Request) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if request.method not in _METHODS or not (kind == "application/json" or kind.endswith("+json")):
+    if not (kind == "application/json" or kind.endswith("+json")):
         return
     body = await request.body()
     if body:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from aio_pika.abc import AbstractConnection
 
 from libs.chassis.amqp.connection import closing, connect, forever
-from libs.chassis.amqp.declare import declare
+from libs.chassis.amqp.declare import declare, delete
 from libs.chassis.errors import Refused, Transient
 from libs.chassis.lifecycle import Part
 from libs.chassis.logs import get_logger
@@ -62,6 +62,8 @@ class Declaration(Part):
         try:
             ledger = await pool.connect(self._database_url, application="rigbeat-api-topology")
             try:
+                # First: a look that began before the host was revoked may have made its queues anew since.
+                await _drop_revoked(connection, ledger)
                 hosts = [record["name"] for record in await ledger.fetch(SQL.enrolled_hosts)]
             finally:
                 await ledger.close(timeout=2)
@@ -84,6 +86,23 @@ async def declare_host(amqp_url: str, host: str) -> None:
     """The three queues of a new host. Raises `Transient` when the broker is away, `Refused` if it will not."""
     async with closing(await connect(amqp_url, name="api-enrolment")) as connection:
         await _make(connection, topology.of_host(host))
+
+
+async def remove_host(amqp_url: str, host: str) -> None:
+    """Delete the queues of a host and all that waits in them. Raises as `declare_host` does."""
+    async with closing(await connect(amqp_url, name="api-revocation")) as connection:
+        await _delete(connection, host)
+
+
+async def _drop_revoked(connection: AbstractConnection, ledger: pool.Connection) -> None:
+    for record in await ledger.fetch(SQL.queues_to_drop):
+        await _delete(connection, record["name"])
+        await ledger.execute(SQL.queues_dropped, record["name"])
+        log.info("The queues of a revoked host are gone", host=record["name"])
+
+
+async def _delete(connection: AbstractConnection, host: str) -> None:
+    await delete(connection, [queue.name for queue in topology.of_host(host).queues])
 
 
 async def _make(connection: AbstractConnection, wanted: topology.Topology) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from libs.chassis import logs
 from libs.chassis.lifecycle import Part
 from services.api.app import Flag, create_app
+from services.api.certificate import Certificate
+from services.api.prompt_end import PromptEnd
 from services.api.settings import Settings
 
 log = logs.get_logger(__name__)
@@ -26,19 +29,32 @@ def run(settings: Settings, listening: socket.socket, topology_declared: Flag) -
         log.error("A part ended by itself", part=part.name, exc_info=part.failure)
         server.should_exit = True
 
-    config = uvicorn.Config(
-        create_app(settings, topology_declared=topology_declared, on_crash=end),
+    certificate = settings.certificate()
+    beside = [] if certificate is None else [certificate]
+    app = create_app(settings, topology_declared=topology_declared, on_crash=end, beside=beside)
+    server = uvicorn.Server(serving(settings, app, certificate))
+    server.run(sockets=[listening])
+    # A signal ends the process within `run`.
+    return 1
+
+
+def serving(settings: Settings, app: ASGIApp, certificate: Certificate | None) -> uvicorn.Config:
+    """How the application is served: over TLS when there is a certificate, and who is believed to be a proxy."""
+    proxies = [str(each) for each in settings.trusted_proxies]
+    return uvicorn.Config(
+        app,
         loop="uvloop",
+        http="auto" if certificate is None else PromptEnd,
         log_config=None,
         access_log=False,
         server_header=False,
         lifespan="on",
+        # Said in any case: left alone, uvicorn believes whoever calls from this machine, and its own variables.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    server = uvicorn.Server(config)
-    server.run(sockets=[listening])
-    # A signal ends the process within `run`.
-    return 1
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -63,6 +63,7 @@ async def _facts(
         next_fire_at=deployment["next_fire_at"],
         firing=firing,
         in_backlog=deployment["in_backlog"],
+        kept_from=await connection.fetchval(STATEMENTS.kept_from, "executions"),
     )
 
 

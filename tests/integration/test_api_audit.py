@@ -25,6 +25,10 @@ class Step:
     before: str | None = None
 
 
+def changed(field: str, before: object, after: object) -> dict[str, Any]:
+    return {"changes": {field: {"before": before, "after": after}}}
+
+
 PAUSED = "POST /deployments/{id}/pause"
 CREATED = {"host_name": "lab-1", "device_id": "stb-1", "script_name": "health.py"}
 CREATED |= {"cron_expression": "*/10 * * * *", "timezone": "UTC"}
@@ -77,7 +81,7 @@ STEPS = [
         "/deployments/{id}/pause",
         {"reason": "box is out"},
         "pause",
-        {"version": 2, "reason": "box is out"},
+        {"version": 2, "reason": "box is out", **changed("status", "active", "paused")},
         ("status", "paused", "box is out"),
     ),
     Step("a second pause", "POST", "/deployments/{id}/pause", None, None, before=PAUSED),
@@ -87,12 +91,28 @@ STEPS = [
         "/deployments/{id}/resume",
         {"reason": "box is back"},
         "resume",
-        {"version": 3, "reason": "box is back"},
+        {"version": 3, "reason": "box is back", **changed("status", "paused", "active")},
         ("status", "active", "box is back"),
         before=PAUSED,
     ),
-    Step("stop", "POST", "/deployments/{id}/stop", None, "stop", {"version": 2}, ("status", "stopped", "")),
-    Step("delete", "DELETE", "/deployments/{id}", None, "delete", {"version": 2}, ("deleted", "stopped", "")),
+    Step(
+        "stop",
+        "POST",
+        "/deployments/{id}/stop",
+        None,
+        "stop",
+        {"version": 2, **changed("status", "active", "stopped")},
+        ("status", "stopped", ""),
+    ),
+    Step(
+        "delete",
+        "DELETE",
+        "/deployments/{id}",
+        None,
+        "delete",
+        {"version": 2, "changes": "*"},
+        ("deleted", "stopped", ""),
+    ),
     Step("a second delete", "DELETE", "/deployments/{id}", None, None, before="DELETE /deployments/{id}"),
     Step("run", "POST", "/deployments/{id}/run", {"reason": "look"}, "run", {"execution_id": "*", "reason": "look"}),
     Step(
@@ -101,7 +121,7 @@ STEPS = [
         "/deployments/bulk",
         {"ids": ["{id}"], "action": "delete", "reason": "box is gone"},
         "delete",
-        {"version": 2, "reason": "box is gone"},
+        {"version": 2, "reason": "box is gone", "changes": "*"},
         ("deleted", "stopped", "box is gone"),
     ),
     Step("cancel", "POST", "/executions/{run}/cancel", None, "cancel", {"status": "triggered"}),

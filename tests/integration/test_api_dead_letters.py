@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: seen by their team, run again once, closed."""
+"""Dead letters over HTTP: seen by their team, run again once, closed or dropped; of no team, the operator's."""
 
 from __future__ import annotations
 
@@ -127,6 +127,43 @@ async def test_what_ended_for_good_does_not_run_again(api: Api, editor: httpx.As
     assert "stopped" in problem(await editor.post(f"/dead-letters/{dead}/requeue"), 409, "wrong-state")["detail"]
     assert (await editor.get(f"/dead-letters/{dead}")).json()["state"] == "open"
     stranger = await api.of_role("editor", api.database.team("other"))
-    for doing in ("requeue", "close"):
+    for doing in ("requeue", "close", "drop"):
         problem(await stranger.post(f"/dead-letters/{dead}/{doing}"), 404, "not-found")
     assert json.loads(body)["deployment_id"] == deployment["id"]
+
+
+@pytest.mark.parametrize(("doing", "state"), [("close", "closed"), ("drop", "dropped")])
+async def test_what_is_settled_stays_and_says_who_and_why(
+    api: Api, editor: httpx.AsyncClient, doing: str, state: str
+) -> None:
+    dead = letter(api, 1, body=b"{")
+    problem(await (await api.of_role("viewer")).post(f"/dead-letters/{dead}/{doing}"), 403, "forbidden")
+    problem(await editor.post(f"/dead-letters/{dead}/{doing}", json={"why": "x"}), 422, "invalid-input")
+    settled = await editor.post(f"/dead-letters/{dead}/{doing}", json={"reason": "a test of the cable"})
+    assert settled.status_code == 200, settled.text
+    told = (await editor.get(f"/dead-letters/{dead}")).json()
+    assert settled.json().items() <= told.items()
+    assert (told["state"], told["settled_by"], told["settled_reason"]) == (state, "editor-token", "a test of the cable")
+    assert told["settled_at"] is not None
+    assert told["body"] == "{", "it is out of the way, not erased"
+    assert [one["id"] for one in (await editor.get(f"/dead-letters?state={state}")).json()["items"]] == [dead]
+    assert (await editor.get("/dead-letters?state=open")).json()["items"] == []
+    again = problem(await editor.post(f"/dead-letters/{dead}/drop"), 409, "wrong-state")
+    assert f"is {state} already" in again["detail"]
+    problem(await editor.post(f"/dead-letters/{dead}/requeue"), 409, "wrong-state")
+    [told_of] = api.database.execute("SELECT action, actor, detail FROM audit_log")
+    assert told_of == (doing, "editor-token", {"reason": "a test of the cable"})
+
+
+async def test_a_letter_of_no_team_is_the_operators_alone(api: Api, editor: httpx.AsyncClient) -> None:
+    dead = letter(api, 1, body=b"\xff", type_=None, host_name=None)
+    api.database.execute("UPDATE dead_letters SET team_id = NULL")
+    admin, operator = await api.of_role("admin"), await api.client(api.database.token(None, "operator"))
+    for client in (editor, admin):
+        assert (await client.get("/dead-letters")).json()["items"] == []
+        problem(await client.get(f"/dead-letters/{dead}"), 404, "not-found")
+        for doing in ("requeue", "close", "drop"):
+            problem(await client.post(f"/dead-letters/{dead}/{doing}"), 404, "not-found")
+    assert (await operator.get(f"/dead-letters/{dead}")).json()["body_encoding"] == "base64"
+    assert (await operator.post(f"/dead-letters/{dead}/drop")).json()["state"] == "dropped"
+    assert api.database.execute("SELECT action, team_id, detail FROM audit_log") == [("drop", None, {})]

@@ -70,6 +70,8 @@ async def test_a_client_that_is_cut_off_misses_nothing_and_hears_nothing_twice(
     two = (await created(editor))["id"]
     for minute in (1, 2):
         await editor.patch(f"/deployments/{two}", json={"cron_expression": f"{minute} * * * *"})
+    # Paused, because the host is revoked below, which would pause it: a change more.
+    assert (await editor.post(f"/deployments/{two}/pause", json={})).status_code == 200
     await editor.delete(f"/deployments/{one}")
     await created(other, **there)
     missed = [("deployment", two), ("deployment", one)]

@@ -84,15 +84,18 @@ async def test_a_host_is_enrolled_with_queues_and_a_token_and_revoked(api: Api, 
         problem(await admin.post("/hosts", json={"name": "lab-2"}), 409, "wrong-state")
     body = answer.json()
     assert (body["host"]["name"], body["host"]["status"]) == ("lab-2", "offline")
-    host = await api.client(body["secret"])
+    given = await (await api.client(body["secret"])).post("/hosts/lab-2/credentials")
+    assert (given.status_code, given.json()["amqp_url"]) == (201, None), "no management, no user of its own"
+    host = await api.client(given.json()["token"])
     missing = "00000000-0000-7000-8000-000000000000"
     problem(await host.put(f"/executions/{missing}/log?offset=0", content=b""), 404, "not-found")
     revoked = await admin.delete("/hosts/lab-2")
     assert (revoked.status_code, revoked.json()["status"]) == (200, "revoked")
     assert (await admin.delete("/hosts/lab-2")).status_code == 200
     problem(await admin.delete("/hosts/lab-3"), 404, "not-found")
-    actions = api.database.execute("SELECT action, resource FROM audit_log ORDER BY id LIMIT 2")
-    assert actions == [("enrol", "host/lab-2"), ("revoke", "host/lab-2")]
+    problem(await host.put(f"/executions/{missing}/log?offset=0", content=b""), 401, "unauthenticated")
+    actions = api.database.execute("SELECT action, actor FROM audit_log WHERE resource = 'host/lab-2' ORDER BY id")
+    assert actions == [("enrol", "admin-token"), ("issue", "host lab-2"), ("revoke", "admin-token")]
 
 
 def device(host: dict[str, Any], device_id: str) -> dict[str, Any]:
@@ -118,6 +121,11 @@ async def test_a_device_is_locked_renewed_and_given_back(api: Api) -> None:
     renewed = (await ann.post(f"{stb}/lock", json={"reason": "more of it", "seconds": None})).json()["lock"]
     assert (renewed["since"], renewed["reason"], renewed["expires_at"]) == (lock["since"], "more of it", None)
 
+    exact = lock["expires_at"]
+    assert (await ann.post(f"{stb}/lock", json={"reason": "x", "expires_at": exact})).json()["lock"][
+        "expires_at"
+    ] == exact
+
     given_back = await ann.post(f"{stb}/unlock")
     assert (given_back.status_code, given_back.json()["status"], given_back.json()["lock"]) == (200, "free", None)
     assert (await ann.post(f"{stb}/unlock")).status_code == 200  # nothing to do
@@ -125,10 +133,11 @@ async def test_a_device_is_locked_renewed_and_given_back(api: Api) -> None:
     assert commands == [
         ("command.lock.v1", 1, "editor-token"),
         ("command.lock.v1", 2, "editor-token"),
-        ("command.unlock.v1", 3, None),
+        ("command.lock.v1", 3, "editor-token"),
+        ("command.unlock.v1", 4, None),
     ]
     audit = api.database.execute("SELECT action, resource, actor FROM audit_log ORDER BY id")
-    assert audit == [(action, "device/lab-1/stb-1", "editor-token") for action in ("lock", "lock", "unlock")]
+    assert audit == [(action, "device/lab-1/stb-1", "editor-token") for action in ("lock", "lock", "lock", "unlock")]
 
 
 async def test_only_the_owner_or_an_admin_unlocks_and_an_expired_lock_is_none(api: Api) -> None:
@@ -168,6 +177,10 @@ async def test_only_the_owner_or_an_admin_unlocks_and_an_expired_lock_is_none(ap
         ({"reason": "x", "seconds": 0}, "seconds"),
         ({"reason": "x", "seconds": 30 * 86_400 + 1}, "seconds"),
         ({"reason": "x", "seconds": "60"}, "seconds"),
+        ({"reason": "x", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+        ({"reason": "x", "expires_at": "8000-01-01T00:00:00Z"}, "expires_at"),
+        ({"reason": "x", "expires_at": "2027-01-01T00:00:00"}, "expires_at"),
+        ({"reason": "x", "expires_at": "2027-01-01T00:00:00Z", "seconds": 60}, "$"),
         ({"reason": "x", "seconds": 1.5}, "seconds"),
         ({"reason": "x", "owner": "ann"}, "owner"),
     ],
@@ -255,3 +268,18 @@ async def test_queues_are_shown_as_the_broker_has_them(api: Api, editor: httpx.A
             await queues.close()
             for queue in of_host("lab-1").queues:
                 await channel.queue_delete(queue.name)
+
+
+async def test_a_lock_on_a_shared_host_is_one_teams_though_both_have_a_token_of_that_name(api: Api) -> None:
+    api.database.execute("UPDATE hosts SET last_seen_at = NULL")
+    friends = api.database.team("friends")
+    api.database.execute("UPDATE hosts SET shared_teams = ARRAY[%s::uuid]", (friends,))
+    ours, theirs = await api.of_role("editor"), await api.of_role("editor", friends)
+    stb = "/hosts/lab-1/devices/stb-1"
+    assert (await theirs.post(f"{stb}/lock", json={"reason": "theirs"})).status_code == 200
+    problem(await ours.post(f"{stb}/lock", json={"reason": "ours"}), 409, "wrong-state")
+    problem(await ours.post(f"{stb}/unlock"), 403, "forbidden")
+    # The host is ours, so its admin may; an admin of a team that only shares it may not take ours away.
+    assert (await (await api.of_role("admin")).post(f"{stb}/unlock")).json()["lock"] is None
+    assert (await ours.post(f"{stb}/lock", json={"reason": "ours"})).status_code == 200
+    problem(await (await api.of_role("admin", friends)).post(f"{stb}/unlock"), 403, "forbidden")

@@ -106,7 +106,7 @@ async def test_only_the_executions_own_host_may_send(
     problem(chunked, 413, "too-large")
     assert (await put(host, execution, 0, b"x" * (1 << 20))).status_code == 204
     api.database.execute("UPDATE hosts SET revoked_at = ledger.now() WHERE name = 'lab-1'")
-    problem(await put(host, execution, 1 << 20, b"x"), 404, "not-found")
+    problem(await put(host, execution, 1 << 20, b"x"), 401, "unauthenticated")
 
 
 async def test_a_shared_host_sends_the_logs_of_all_its_teams(api: Api, host: httpx.AsyncClient) -> None:

@@ -18,11 +18,12 @@ STARTED = "status = 'running', started_at = scheduled_at"
 
 
 @asynccontextmanager
-async def a_host(api: Api, becomes: str) -> AsyncIterator[None]:
-    """It answers a fence; what was sent to it has become that."""
+async def a_host(api: Api, becomes: str, fences: int = 1) -> AsyncIterator[None]:
+    """It answers so many fences when all are there; what was sent to it has become that."""
 
     async def fenced() -> bool:
-        return any(kind == "command.fence.v1" for kind, _ in api.outbox())
+        there = [kind for kind, _ in api.outbox() if kind == "command.fence.v1"]
+        return len(there) >= fences
 
     async def answer() -> None:
         await until_async(fenced, within=10)
@@ -130,6 +131,6 @@ async def test_many_at_once_wait_together(api: Api, editor: httpx.AsyncClient) -
     assert [item["problem"]["type"] for item in answer.json()["items"]] == ["/problems/limit-reached"] * 3
     assert answer.elapsed.total_seconds() < 7, "not four seconds for each"
     api.database.execute("DELETE FROM outbox")
-    async with a_host(api, REFUSED):
+    async with a_host(api, REFUSED, fences=3):
         items = (await editor.post("/deployments/bulk", json=asked)).json()["items"]
     assert [item["deployment"]["max_executions"] for item in items] == [2, 2, 2]

@@ -14,6 +14,8 @@ from obstore.store import ObjectStore
 from services.api.artifact_store import ArtifactStore
 from services.api.log_store import GapError, LogStore
 from services.api.object_store import STORE_AWAY, open_store
+from services.api.retention import files
+from services.api.retention.files import Folder, OldFiles
 from tests.support.s3 import S3
 
 RUN = UUID("019b76da-a800-7a47-9938-42ca151e1e4b")
@@ -154,3 +156,35 @@ async def test_a_bucket_that_cannot_be_had_is_a_store_that_is_away(s3: S3, monke
     monkeypatch.setenv("AWS_ALLOW_HTTP", "false")
     with pytest.raises(BaseError, match="builder error"):
         await LogStore(open_store("s3://no-such-bucket/x")).append(RUN, 0, b"x")
+
+
+async def test_old_files_are_found_by_their_paths_in_order_and_removed(
+    workers: tuple[ObjectStore, ObjectStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "AT_ONCE", 3)
+    store, old_files = workers[0], OldFiles(workers[1])
+    logs, artifacts = LogStore(store), ArtifactStore(store)
+    ids = [UUID(int=RUN.int + (number << 80)) for number in range(4)]
+    for execution in reversed(ids):
+        for start in (0, 3):
+            await logs.append(execution, start, b"abc")
+    await artifacts.put(ids[0], "a/b", b"12345")
+    await store.put_async("logs/readme.txt", b"not ours")
+
+    async def found(folder: Folder, horizon: UUID) -> list[list[tuple[UUID, int]]]:
+        return [[(one.execution_id, one.size) for one in step] async for step in old_files.before(folder, horizon)]
+
+    assert await found(Folder.LOGS, ids[0]) == []
+    assert await found(Folder.ARTIFACTS, ids[3]) == [[(ids[0], 5)]]
+    assert await found(Folder.LOGS, ids[3]) == [
+        [(ids[0], 3), (ids[0], 3), (ids[1], 3)],
+        [(ids[1], 3), (ids[2], 3), (ids[2], 3)],
+    ]
+    async for step in old_files.before(Folder.LOGS, ids[3]):
+        await old_files.remove(step[:2])
+        await old_files.remove(step)  # of some nothing is left: no fault
+    assert await found(Folder.LOGS, ids[3]) == []
+    assert await logs.size(ids[3]) == 6
+    await LogStore(store).append(ids[0], 0, b"anew")
+    assert await found(Folder.LOGS, ids[1]) == [[(ids[0], 4)]]
+    assert bytes((await store.get_async("logs/readme.txt")).bytes()) == b"not ours"

@@ -121,6 +121,9 @@ def test_metrics_are_those_of_all_processes_whichever_answers(
     queue = "results.persist"
     until(lambda: _value(port, "rigbeat_ingest_consumer_up", queue=queue) == 1, within=10, what="the ingest's gauge")
     assert _value(port, "rigbeat_ingest_batches_total") == 0
+    (directory / "counter_1.db").touch()  # as a process makes it, before it writes
+    assert _value(port, "rigbeat_ingest_batches_total") == 0
+    (directory / "counter_1.db").unlink()
     [ingest] = [one for one in _family(service) if (directory / f"gauge_livesum_{one.pid}.db").exists()]
     ingest.kill()
     gone = directory / f"gauge_livesum_{ingest.pid}.db"

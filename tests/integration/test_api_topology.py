@@ -47,6 +47,20 @@ async def test_a_queue_that_somebody_made_otherwise_keeps_no_other_one_away(
         await declaration.stop(5)
 
 
+async def test_the_queues_of_a_host_that_was_revoked_while_the_broker_was_away_go_when_it_is_back(
+    rabbitmq: RabbitMQ, ledger_database: LedgerDatabase
+) -> None:
+    async with a_lab(rabbitmq, ledger_database) as lab:
+        ledger_database.execute("UPDATE hosts SET revoked_at = ledger.now(), drop_queues = name = 'lab-1'")
+        declaration = Declaration(lab.amqp_url, ledger_database.ingest_url, lambda: None, every_seconds=0.1)
+        await declaration.start()
+        await declaration.declared.wait()
+        assert not await _is_there(lab, triggers_queue("lab-1"))
+        assert not await _is_there(lab, commands_queue("lab-1"))
+        assert ledger_database.execute("SELECT count(*) FROM hosts WHERE drop_queues") == [(0,)]
+        await declaration.stop(5)
+
+
 async def test_a_database_that_is_away_later_costs_no_connection_to_the_broker(
     rabbitmq: RabbitMQ, ledger_database: LedgerDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -481,3 +481,18 @@ def test_a_change_of_the_clocks_is_said() -> None:
 )
 def test_the_fire_before_is_found_however_rare(cron: str, before: datetime) -> None:
     assert around(version(cron_expression=cron), T).before == before
+
+
+@pytest.mark.parametrize("versions", [(version(),), (version(T + DAY, status=D.STOPPED),)])
+def test_what_is_older_than_what_is_kept_is_not_made_up(versions: tuple[Version, ...]) -> None:
+    """Neither from the rules of later versions, nor by calling a row that was removed a fault."""
+    kept_from = T + MINUTE
+    answer = explain(facts(*versions, kept_from=kept_from))
+    assert answer.verdict is Verdict.FORGOTTEN
+    assert "begins at 2026-11-23 10:31 UTC" in answer.sentence
+    assert [check.check for check in answer.checks] == list(ORDER)
+    assert {check.ok for check in answer.checks} == {None}
+    # A row that was kept is told all the same; so is what is not older.
+    assert explain(facts(run=started(S.COMPLETED), kept_from=kept_from)).verdict is Verdict.RAN
+    assert explain(facts(kept_from=T)).verdict is Verdict.NO_FIRE
+    assert explain(facts(created_at=T + MINUTE, versions=(version(T + MINUTE),), kept_from=T + DAY)).by == "exists"

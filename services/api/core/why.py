@@ -28,6 +28,7 @@ class Verdict(StrEnum):
     WILL_RUN = "will_run"
     WILL_BE_SKIPPED = "will_be_skipped"
     NO_FIRE = "no_fire"
+    FORGOTTEN = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ def explain(facts: Facts) -> Answer:
     """The answer; it has every check, in the order of decision."""
     ruling = facts.ruling
     run = facts.run
+    if run is None and facts.is_forgotten:
+        return _forgotten(facts)
     if ruling is None:
         checks = why_checks.before_creation(facts)
         if run is None:
@@ -59,6 +62,13 @@ def explain(facts: Facts) -> Answer:
     if facts.is_to_come:
         return _to_come(facts, ruling, checks)
     return _without_run(facts, checks)
+
+
+def _forgotten(facts: Facts) -> Answer:
+    """Neither the run nor the rules of then need be there any more."""
+    assert facts.kept_from is not None
+    sentence = f"Nobody knows any more: this is older than what is kept, which begins at {moment(facts.kept_from)}."
+    return Answer(Verdict.FORGOTTEN, sentence, None, None, (), tuple(why_checks.forgotten()))
 
 
 def _without_run(facts: Facts, checks: list[Check]) -> Answer:

@@ -56,6 +56,11 @@ def before_creation(facts: Facts) -> list[Check]:
     ]
 
 
+def forgotten() -> list[Check]:
+    """For a minute that is older than what is kept."""
+    return [_unasked(name, "Nobody knows any more.") for name in ORDER]
+
+
 def not_asked(facts: Facts) -> list[Check]:
     """The host's checks for a minute that is over and for which it was sent nothing."""
     sentence = f"Not asked: nothing was sent to {facts.place.host_name} for this minute."

@@ -91,7 +91,7 @@ class Facts:
 
     `minute` is its first instant, in UTC. `versions` are the newest first. `counted` are the executions that count for
     the limit: those of fires before the minute, or for a minute to come those of now; `in_flight` may count yet.
-    `typical_seconds` is the median duration of its latest runs.
+    `typical_seconds` is the median duration of its latest runs. Executions from before `kept_from` are gone.
     """
 
     deployment_id: UUID
@@ -109,6 +109,12 @@ class Facts:
     next_fire_at: datetime | None
     firing: bool
     in_backlog: bool
+    kept_from: datetime | None = None
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the ledger had something of the minute to tell, and does not keep it for so long."""
+        return self.kept_from is not None and self.created_at <= self.minute < self.kept_from
 
     @property
     def is_to_come(self) -> bool:

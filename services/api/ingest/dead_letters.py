@@ -26,6 +26,7 @@ from libs.ledger import decisions
 from libs.ledger.outbox import Parcel, enclose
 from libs.ledger.pool import CONTENDED, DATABASE_AWAY, Connection
 from libs.ledger.statements import STATEMENTS as LEDGER
+from services.api.core.broker_access import host_of
 from services.api.core.projection import Row, never_delivered, presume_missed
 from services.api.ingest import executions, metrics
 from services.api.ingest.executions import Changes
@@ -36,6 +37,9 @@ from services.api.ingest.statements import STATEMENTS
 log = get_logger(__name__)
 
 MAX_BODY_BYTES = 64 * 1024
+NOT_THE_SENDERS = {"impostor", "wrong host", "wrong deployment", "unknown deployment"}
+"""Why the ingest buries what a host says of another, or of what is not on it."""
+
 UNKNOWN_DEATH = Death(queue="", reason="unknown", exchange="")
 
 _SENTENCES = {
@@ -68,6 +72,12 @@ class Letter:
     def deployment_id(self) -> UUID | None:
         """Whose run it was about, as far as the message says."""
         return getattr(self.message, "deployment_id", None)
+
+    @property
+    def sender(self) -> str:
+        """Who sent it, as far as the broker stands for that."""
+        host = host_of(self.death.user)
+        return f"host {host}" if host is not None else self.death.user or "somebody at the broker"
 
     @property
     def kind(self) -> str:
@@ -144,7 +154,7 @@ def _void(row: Row, now: datetime) -> Parcel:
 
 async def _insert(connection: Connection, letters: Sequence[Letter], now: datetime) -> None:
     teams = await _teams(connection, letters)
-    await connection.execute(
+    stored = await connection.fetch(
         STATEMENTS.insert_dead_letters,
         now,
         [letter.id for letter in letters],
@@ -158,6 +168,28 @@ async def _insert(connection: Connection, letters: Sequence[Letter], now: dateti
         [letter.delivery.body[:MAX_BODY_BYTES] for letter in letters],
         [len(letter.delivery.body) for letter in letters],
     )
+    await _write_down(connection, {record["id"]: record["team_id"] for record in stored}, letters, now)
+
+
+async def _write_down(
+    connection: Connection, stored: Mapping[UUID, UUID | None], letters: Sequence[Letter], now: datetime
+) -> None:
+    """For the audit: who spoke of what is not his. One row for all of a kind, so that a flood stays small."""
+    refused: dict[tuple[str, str, UUID | None, str | None], list[Letter]] = {}
+    for letter in letters:
+        if letter.id in stored and letter.kind in NOT_THE_SENDERS:
+            key = (letter.sender, letter.kind, stored[letter.id], letter.host)
+            refused.setdefault(key, []).append(letter)
+    for (sender, kind, team, host), those in refused.items():
+        first = those[0]
+        detail = {
+            "kind": kind,
+            "messages": len(those),
+            "letter_id": str(first.id),
+            "reason": _storable(first.death.reason),
+            "type": _storable(first.delivery.type),
+        }
+        await connection.execute(LEDGER.audit, now, team, _storable(sender), "refuse", f"host/{host}", detail)
 
 
 async def _teams(connection: Connection, letters: Sequence[Letter]) -> dict[tuple[UUID | None, str | None], UUID]:

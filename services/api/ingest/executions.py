@@ -24,6 +24,8 @@ class Changes:
     last_executed_at: dict[UUID, datetime] = field(default_factory=dict)
     ended_of: set[UUID] = field(default_factory=set)
     feed: dict[tuple[UUID, str, str], None] = field(default_factory=dict)
+    forgotten: int = 0
+    """Facts about executions older than what is kept: dropped, and to be counted when the transaction commits."""
     started: list[Row] = field(default_factory=list)
     """Of which the lateness is known since this transaction, each once in its life: to be measured when it commits."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from libs.contracts import AnyFact
+from libs.contracts import AnyFact, first_id
 from libs.ledger.pool import Connection
+from libs.ledger.statements import STATEMENTS as LEDGER
 from services.api.core.projection import Row, mark, merge, repeats, status_of
 from services.api.ingest import executions
 from services.api.ingest.executions import Changes
@@ -19,16 +20,22 @@ from services.api.ingest.statements import STATEMENTS
 async def fold(connection: Connection, facts: Sequence[AnyFact], changes: Changes) -> dict[int, str]:
     """Fold `facts`, in their order. Answers why some could not be: index of the fact and a sentence.
 
-    A fact of an execution without a row makes the row, if the deployment is one of the sender's host.
+    A fact of an execution without a row makes the row, if the deployment is one of the sender's host; one that is older
+    than what is kept is dropped instead, and counted.
     """
     if not facts:
         return {}
     before = await executions.lock(connection, {fact.execution_id for fact in facts})
-    before |= await _insert_unknown(connection, [fact for fact in facts if fact.execution_id not in before])
+    unknown = [fact for fact in facts if fact.execution_id not in before]
+    forgotten = await _forgotten(connection, unknown)
+    before |= await _insert_unknown(connection, [fact for fact in unknown if fact.execution_id not in forgotten])
     after = dict(before)
     refused: dict[int, str] = {}
     repeated: list[tuple[Row, AnyFact]] = []
     for index, fact in enumerate(facts):
+        if fact.execution_id in forgotten:
+            changes.forgotten += 1
+            continue
         why = _why_not(before, fact)
         if why is None:
             if repeats(after[fact.execution_id], fact):
@@ -65,6 +72,18 @@ def _why_not(rows: Mapping[UUID, Row], fact: AnyFact) -> str | None:
     if row.host_name != fact.host:
         return f"wrong host: execution {row.id} belongs to {row.host_name}, not {fact.host}"
     return None
+
+
+async def _forgotten(connection: Connection, unknown: Sequence[AnyFact]) -> set[UUID]:
+    """Of executions without a row, those whose row was removed, or would be again. Read after the rows were looked for:
+    no row is removed before it is said from when on they are kept.
+    """
+    if not unknown:
+        return set()
+    kept_from = await connection.fetchval(LEDGER.kept_from, "executions")
+    if kept_from is None:
+        return set()
+    return {fact.execution_id for fact in unknown if fact.execution_id < first_id(kept_from)}
 
 
 async def _insert_unknown(connection: Connection, facts: Sequence[AnyFact]) -> dict[UUID, Row]:

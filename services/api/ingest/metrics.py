@@ -18,6 +18,7 @@ DEAD_LETTERS = metrics.counter("dead_letters", "Dead letters that were stored, b
 IGNORED = metrics.counter(
     "ingest_ignored", "Messages without effect: of unknown or revoked hosts, or unreadable", ["event"]
 )
+FORGOTTEN = metrics.counter("ingest_forgotten", "Facts about executions older than what is kept, which were dropped")
 CONSUMER_UP = metrics.gauge("ingest_consumer_up", "1 while the queue is consumed", ["queue"])
 LATE_SECONDS = metrics.histogram(
     "late_seconds", "From a fire's nominal time to the start of its script", ["kind"], buckets=_LATE_BUCKETS

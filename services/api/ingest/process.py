@@ -31,8 +31,8 @@ def run() -> int:
 
 async def build(settings: Settings) -> Sequence[Part]:
     """The parts, in the order in which they start."""
-    pool = await await_pool(settings.ingest_database_url.get_secret_value(), application="rigbeat-ingest", most=6)
-    url = settings.amqp_url.get_secret_value()
+    pool = await await_pool(settings.reach(settings.ingest_database_url), application="rigbeat-ingest", most=6)
+    url = settings.reach(settings.amqp_url)
     echoes = PublisherApart(url, "rigbeat-ingest-echoes")
     watch = Watch(echoes, settings.watchdog_seconds)
     results, presence = Results(pool, url, watch), Presence(pool, url, watch)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from libs.chassis.amqp.message import Incoming
 from libs.contracts import ContractError, HostEvent, Message, decode
+from services.api.core.broker_access import host_of
+
+
+class ImpostorError(ContractError):
+    """A host speaks in the name of another."""
+
+    def __init__(self, sender: str, named: str, kind: str) -> None:
+        super().__init__(f"{sender} speaks in the name of {named} ({kind})")
+        self.sender = sender
+        self.named = named
 
 
 def read(delivery: Incoming) -> Message:
@@ -23,6 +33,9 @@ def read_event(delivery: Incoming) -> HostEvent:
     if not isinstance(message, HostEvent):
         raise ContractError(f"{delivery.type} is not what a host says")
     host, _, event = delivery.routing_key.partition(".")
+    sender = host_of(delivery.user)
+    if sender is not None and sender != message.host:
+        raise ImpostorError(sender, message.host, delivery.type)
     if host != message.host:
         raise ContractError(f"{message.host} is named in a message that came as {delivery.routing_key}")
     if event != message.event:

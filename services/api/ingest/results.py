@@ -26,11 +26,12 @@ from libs.contracts.topology import DEAD, RESULTS_PERSIST
 from libs.ledger import decisions
 from libs.ledger.pool import Connection, Pool
 from libs.ledger.statements import STATEMENTS as LEDGER
+from services.api.core.broker_access import host_of
 from services.api.ingest import answers, devices, hosts, metrics
 from services.api.ingest.deployments import settle
 from services.api.ingest.executions import Changes
 from services.api.ingest.fold import fold
-from services.api.ingest.reading import read_event
+from services.api.ingest.reading import ImpostorError, read_event
 from services.api.ingest.session import QueueConsumer, Watch
 from services.api.ingest.statements import STATEMENTS
 
@@ -128,6 +129,7 @@ class Results(QueueConsumer):
         for one in told:
             metrics.EVENTS.labels(one.event.event).inc()
         metrics.observe_starts(changes.started)
+        metrics.FORGOTTEN.inc(changes.forgotten)
         return unusable
 
 
@@ -141,6 +143,7 @@ async def take_in(connection: Connection, told: Sequence[Told]) -> tuple[list[Un
     assert clock is not None
     now, epoch = clock["now"], clock["ledger_epoch"]
     changes = Changes()
+    told, unvouched = await _vouched_for(connection, told)
     facts: list[tuple[Told, AnyFact]] = []
     hellos: list[tuple[Told, HostHello]] = []
     applied: list[CommandApplied] = []
@@ -156,7 +159,7 @@ async def take_in(connection: Connection, told: Sequence[Told]) -> tuple[list[Un
             case DeviceChanged() as change:
                 changed[change.host, change.device.device_id] = change
     refused = await fold(connection, [fact for _, fact in facts], changes)
-    unusable = [Unusable(facts[index][0].delivery, why) for index, why in refused.items()]
+    unusable = unvouched + [Unusable(facts[index][0].delivery, why) for index, why in refused.items()]
     # All of them at once and by name, as the presence locks them: after a broker's restart every host says hello.
     spoken_of = {hello.host for _, hello in hellos} | {host for host, _ in changed}
     await connection.fetch(STATEMENTS.lock_hosts, sorted(spoken_of))
@@ -169,6 +172,22 @@ async def take_in(connection: Connection, told: Sequence[Told]) -> tuple[list[Un
     await settle(connection, changes)
     await decisions.note(connection, list(changes.feed))
     return unusable, changes
+
+
+async def _vouched_for(connection: Connection, told: Sequence[Told]) -> tuple[Sequence[Told], list[Unusable]]:
+    """Apart: what came without the broker's word for a host that has a user of its own."""
+    nameless = {one.event.host for one in told if host_of(one.delivery.user) is None}
+    if not nameless:
+        return told, []
+    records = await connection.fetch(STATEMENTS.with_users, sorted(nameless))
+    must = {record["host_name"] for record in records}
+    good = [one for one in told if host_of(one.delivery.user) is not None or one.event.host not in must]
+    bad = [
+        Unusable(one.delivery, f"impostor: {one.delivery.user or 'nobody'} speaks in the name of {one.event.host}")
+        for one in told
+        if host_of(one.delivery.user) is None and one.event.host in must
+    ]
+    return good, bad
 
 
 def blames_message(error: Exception) -> bool:
@@ -187,6 +206,8 @@ def _read(batch: Sequence[Incoming]) -> tuple[list[Told], list[Unusable]]:
     for delivery in batch:
         try:
             told.append(Told(delivery, read_event(delivery)))
+        except ImpostorError as error:
+            unusable.append(Unusable(delivery, f"impostor: {error}"))
         except ContractError as error:
             unusable.append(Unusable(delivery, f"ContractError: {error}"))
     return told, unusable

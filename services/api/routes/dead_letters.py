@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -14,6 +15,7 @@ from services.api.problems import not_found
 from services.api.routes.workroom import workroom
 from services.api.shapes.base import Page
 from services.api.shapes.dead_letter import DeadLetter, DeadLetterFilters, WholeDeadLetter
+from services.api.shapes.deployment import Because
 from services.api.shapes.execution import Execution
 from services.api.statements import SQL
 from services.api.transactions import change, transaction
@@ -58,9 +60,30 @@ async def requeue(request: Request, caller: Editor, letter_id: UUID) -> Executio
 
 
 @router.post("/{letter_id}/close")
-async def close(request: Request, caller: Editor, letter_id: UUID) -> DeadLetter:
+async def close(request: Request, caller: Editor, letter_id: UUID, because: Because | None = None) -> DeadLetter:
     """Say that it is dealt with."""
     record = await change(
-        workroom(request).database, caller, lambda connection: letters.close(connection, caller, letter_id)
+        workroom(request).database,
+        caller,
+        lambda connection: letters.close(connection, caller, letter_id, _reason(because)),
     )
+    return _shape(record)
+
+
+@router.post("/{letter_id}/drop")
+async def drop(request: Request, caller: Editor, letter_id: UUID, because: Because | None = None) -> DeadLetter:
+    """Say that nothing is to be done about it. It is out of the way, not erased: `state=dropped` finds it."""
+    record = await change(
+        workroom(request).database,
+        caller,
+        lambda connection: letters.drop(connection, caller, letter_id, _reason(because)),
+    )
+    return _shape(record)
+
+
+def _shape(record: Mapping[str, Any]) -> DeadLetter:
     return DeadLetter(**{name: record[name] for name in DeadLetter.model_fields})
+
+
+def _reason(because: Because | None) -> str | None:
+    return because.reason if because is not None else None

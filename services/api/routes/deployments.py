@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from services.api import changes, creation, edits, runs
 from services.api.auth import Caller, Editor, Viewer
 from services.api.bulk import bulk
-from services.api.fencing import Work, fencing
+from services.api.fencing import Work, make_and_wait
 from services.api.paging import after, page
 from services.api.problems import not_found
 from services.api.routes.workroom import workroom
@@ -204,10 +204,8 @@ async def run(
 async def _changed(request: Request, response: Response, caller: Caller, work: Work) -> Deployment:
     """Make the change, then wait for the host that was fenced, if it is there to answer."""
     room = workroom(request)
-    with fencing(room.database, room.acknowledgements, caller) as at_hosts:
-        done, command_id = await at_hosts.make(work)
-        acknowledged = (await at_hosts.applied()).get(command_id, False)
-    return _tagged(response, Deployment.of(done.record, host_acknowledged=acknowledged))
+    record, acknowledged = await make_and_wait(room.database, room.acknowledgements, caller, work)
+    return _tagged(response, Deployment.of(record, host_acknowledged=acknowledged))
 
 
 def _reason(because: Because | None) -> str | None:

@@ -14,15 +14,13 @@ from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from libs.chassis.logs import get_logger
-from libs.ledger.pool import DATABASE_AWAY
-from services.api.auth import Authenticator, Caller, Token, Viewer
+from services.api.auth import Authenticator, Given, Ticket, Viewer
 from services.api.core import feed as cursors
 from services.api.core.feed import Cursor
 from services.api.feed import Feed
 from services.api.frames import opening, reset_frame, sign_of_life
-from services.api.problems import ProblemError
+from services.api.revocations import Revocations
 from services.api.routes.workroom import workroom
-from services.api.shapes.problem import Kind
 from services.api.subscriber import Subscriber
 
 log = get_logger(__name__)
@@ -58,7 +56,7 @@ id: MS43NTAuNTU
 async def stream(
     request: Request,
     caller: Viewer,
-    token: Token,
+    given: Given,
     cursor: Annotated[str | None, Query(description="Where to go on; the header is stronger")] = None,
     last_event_id: Annotated[str | None, Header(description="Where to go on: the last id that was received")] = None,
 ) -> Response:
@@ -70,31 +68,16 @@ async def stream(
     feed = workroom(request).feed
     subscriber = await feed.subscribe(caller.only_team)
     authenticator: Authenticator = request.app.state.authenticator
-    return _Stream(feed, subscriber, _Ticket(authenticator, token, caller), last_event_id or cursor)
-
-
-class _Ticket:
-    """The right to listen, which may end."""
-
-    def __init__(self, authenticator: Authenticator, token: str, caller: Caller) -> None:
-        self._authenticator = authenticator
-        self._token = token
-        self._caller = caller
-
-    async def is_valid(self) -> bool:
-        """Whether the token still says the same; while the database is away, it does."""
-        try:
-            return await self._authenticator.caller(self._token) == self._caller
-        except ProblemError as problem:
-            return problem.kind is not Kind.UNAUTHENTICATED
-        except DATABASE_AWAY:
-            return True
+    ticket = Ticket(authenticator, given, caller)
+    return _Stream(feed, subscriber, ticket, workroom(request).revocations, last_event_id or cursor)
 
 
 class _Stream(EventSourceResponse):
     """The answer; its subscription ends with it, however that happens."""
 
-    def __init__(self, feed: Feed, subscriber: Subscriber, ticket: _Ticket, since: str | None) -> None:
+    def __init__(
+        self, feed: Feed, subscriber: Subscriber, ticket: Ticket, revocations: Revocations, since: str | None
+    ) -> None:
         # The pings are ours: they carry a cursor, which must not be ahead of what was sent.
         self._stopping = anyio.Event()
         super().__init__(
@@ -106,11 +89,13 @@ class _Stream(EventSourceResponse):
             shutdown_grace_period=GRACE_SECONDS,
         )
         self._subscriber = subscriber
+        self._until_revoked = revocations.on_end_of(ticket.caller.ends_with, subscriber.end)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         ending = asyncio.create_task(self._end_when_told())
         try:
-            await super().__call__(scope, receive, send)
+            with self._until_revoked:
+                await super().__call__(scope, receive, send)
         except SendTimeoutError:
             log.warning("A client of the events took nothing and is cut off", within_seconds=SEND_SECONDS)
         finally:
@@ -123,7 +108,10 @@ class _Stream(EventSourceResponse):
         self._subscriber.end()
 
 
-async def _events(feed: Feed, subscriber: Subscriber, ticket: _Ticket, since: str | None) -> AsyncIterator[bytes]:
+async def _events(feed: Feed, subscriber: Subscriber, ticket: Ticket, since: str | None) -> AsyncIterator[bytes]:
+    # Again: it may have been taken back before the stream could hear of that.
+    if not await ticket.is_valid():
+        return
     at = subscriber.begun
     if since is not None:
         decoded = cursors.decode(since)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from sse_starlette import EventSourceResponse
 
-from services.api.auth import HostCaller, Viewer
+from services.api.auth import Given, HostCaller, Ticket, Viewer
 from services.api.core.byte_range import UnsatisfiableError, wanted
 from services.api.log_follow import Follower
 from services.api.log_store import GapError
@@ -52,6 +52,7 @@ data: {"status": "completed", "size": 16}
 async def read(
     request: Request,
     caller: Viewer,
+    given: Given,
     execution_id: UUID,
     follow_it: Annotated[bool, Query(alias="follow")] = False,
     byte_range: Annotated[str | None, Header(alias="range")] = None,
@@ -63,10 +64,13 @@ async def read(
         progress = await connection.fetchrow(SQL.log_progress, execution_id)
     if progress is None:
         raise not_found("execution")
+    if progress["is_removed"]:
+        raise not_found("log any more: it was older than logs are kept")
     if follow_it:
         offset = int(last_event_id) if last_event_id and last_event_id.isdecimal() and len(last_event_id) < 19 else 0
-        follower = Follower(room.database, room.logs, caller, execution_id, offset)
-        events = follower.events(room.live_logs, progress["host_name"])
+        ticket = Ticket(request.app.state.authenticator, given, caller)
+        follower = Follower(room.database, room.logs, ticket, execution_id, offset)
+        events = follower.events(room.live_logs, progress["host_name"], room.revocations)
         return EventSourceResponse(events, ping=KEEP_ALIVE_SECONDS, sep="\n")
     try:
         parts = await room.logs.parts(execution_id)

@@ -14,7 +14,8 @@ from libs.contracts import Instant
 from services.api.shapes.base import Label, Shape
 from services.api.shapes.filters import Paged
 
-State = Literal["open", "requeued", "closed"]
+State = Literal["open", "requeued", "closed", "dropped"]
+"""`closed`: somebody has dealt with it. `dropped`: nothing is to be done about it."""
 
 _LETTER: JsonDict = {
     "id": "0199f3a2-1c00-7000-8000-000000000001",
@@ -30,6 +31,9 @@ _LETTER: JsonDict = {
     "requeued_at": None,
     "requeued_by": None,
     "requeued_as": None,
+    "settled_at": None,
+    "settled_by": None,
+    "settled_reason": None,
 }
 
 
@@ -42,7 +46,7 @@ class DeadLetterFilters(Paged):
 
 
 class DeadLetter(Shape):
-    """A message that died: where, why, and what a person did about it."""
+    """A message that died: where, why, and what a person did about it. `settled_…`: who closed or dropped it."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [_LETTER]})
 
@@ -59,6 +63,9 @@ class DeadLetter(Shape):
     requeued_at: Instant | None
     requeued_by: str | None
     requeued_as: UUID | None
+    settled_at: Instant | None
+    settled_by: str | None
+    settled_reason: str | None
 
 
 class WholeDeadLetter(DeadLetter):

@@ -45,7 +45,9 @@ _EXAMPLE: JsonDict = {
     "script_result_id": None,
     "log_bytes": 81233,
     "log_url": f"/api/v1/executions/{_ID}/log",
+    "log_removed": False,
     "report_url": f"/api/v1/executions/{_ID}/report",
+    "artifacts_removed": False,
     "artifacts": [{"name": "junit.xml", "size": 812, "url": f"/api/v1/executions/{_ID}/artifacts/junit.xml"}],
     "junit": {"tests": 12, "failures": 1, "errors": 0, "skipped": 0},
     "cancel_requested_at": None,
@@ -104,8 +106,16 @@ def artifact_url(execution_id: UUID, name: str) -> str:
     return f"/api/v1/executions/{execution_id}/artifacts/{quote(name)}"
 
 
+def report_url(execution_id: UUID) -> str:
+    """Where its report is had, if it has one."""
+    return f"/api/v1/executions/{execution_id}/report"
+
+
 class Execution(Shape):
-    """What became of one fire. Times in UTC, durations in seconds."""
+    """What became of one fire. Times in UTC, durations in seconds.
+
+    `log_removed`, `artifacts_removed`: they are older than what is kept, and their urls are null.
+    """
 
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
@@ -136,8 +146,10 @@ class Execution(Shape):
     lateness: Lateness
     script_result_id: UUID | None
     log_bytes: int
-    log_url: str
+    log_url: str | None
+    log_removed: bool
     report_url: str | None
+    artifacts_removed: bool
     artifacts: list[Artifact]
     junit: JUnit | None
     cancel_requested_at: Instant | None
@@ -148,7 +160,7 @@ class Execution(Shape):
         """The shape of a row of `deployment_executions` with its deployment's name, its queue position and its `files`
         (name, size and junit of each artifact).
         """
-        files: Sequence[Mapping[str, Any]] = record["files"] or ()
+        files: Sequence[Mapping[str, Any]] = () if record["artifacts_removed"] else record["files"] or ()
         has_report = report_of(file["name"] for file in files) is not None
         return cls(
             **record,
@@ -169,8 +181,8 @@ class Execution(Shape):
                     started_at=record["started_at"],
                 )
             ),
-            log_url=f"/api/v1/executions/{record['id']}/log",
-            report_url=f"/api/v1/executions/{record['id']}/report" if has_report else None,
+            log_url=None if record["log_removed"] else f"/api/v1/executions/{record['id']}/log",
+            report_url=report_url(record["id"]) if has_report else None,
             artifacts=[Artifact.of(record["id"], file) for file in files],
             junit=JUnit.of([file["junit"] for file in files if file["junit"] is not None]),
         )

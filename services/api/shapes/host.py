@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from pydantic.config import JsonDict
 
 from libs.contracts import HOST_NAME_PATTERN, Instant
-from services.api.shapes.base import Body, Note, Shape
+from services.api.shapes.base import Body, Note, Shape, When, refusal
 
 LONGEST_LOCK_SECONDS = 30 * 86_400
+MOST_SHARING = 100
 
 _DEVICE: JsonDict = {
     "device_id": "stb-1",
@@ -108,23 +110,59 @@ class HostDevice(Device):
 
 
 class NewLock(Body):
-    """Why somebody takes a device, and for how long: `seconds` null is until he gives it back."""
+    """Why somebody takes a device: for `seconds`, or until `expires_at`; with neither until he gives it back."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"reason": "new firmware", "seconds": 7200}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"reason": "new firmware", "seconds": 7200},
+                {"reason": "new firmware", "expires_at": "2027-01-31T16:00:00Z"},
+            ]
+        }
+    )
 
     reason: Annotated[Note, StringConstraints(min_length=1)]
     seconds: Annotated[int, Field(strict=True, ge=1, le=LONGEST_LOCK_SECONDS)] | None = None
+    expires_at: When | None = None
+
+    @model_validator(mode="after")
+    def _says_one_end(self) -> NewLock:
+        if self.seconds is not None and self.expires_at is not None:
+            raise refusal("Both seconds and expires_at are given", "Give one of the two.")
+        return self
 
 
 class NewHost(Body):
-    """A host to enrol; `team_id` only for an operator's token without a team of its own."""
+    """A host to enrol. For an operator: `team_id`, whose it is, and `shared_teams`, who may use it besides."""
 
     name: Annotated[str, StringConstraints(pattern=HOST_NAME_PATTERN)]
     team_id: UUID | None = None
+    shared_teams: Annotated[tuple[UUID, ...], Field(max_length=MOST_SHARING)] = ()
+
+
+class HostPatch(Body):
+    """Who else may use the host."""
+
+    shared_teams: Annotated[tuple[UUID, ...], Field(max_length=MOST_SHARING)]
 
 
 class Enrolled(Shape):
-    """The new host and its token, which is shown this once."""
+    """The host, and the secret that its runner exchanges once for credentials; shown this once, good for a day."""
 
     host: Host
     secret: str
+
+
+class HostCredentials(Shape):
+    """What a runner needs; shown this once. `amqp_url` null: hosts have no users of their own at this broker."""
+
+    host_name: str
+    token: str
+    amqp_url: str | None
+
+
+class Queued(StrEnum):
+    """What becomes of what waits for a host that is revoked: it stays to be looked at, or goes with its queues."""
+
+    KEEP = "keep"
+    DRAIN = "drain"

@@ -5,7 +5,8 @@ SELECT count(*)::integer FROM dead_letters WHERE state = 'open';
 
 -- name: dead_letters_page
 -- Of a team, or with $1 null all that may be seen. The bodies are left where they are.
-SELECT id, at, queue, reason, type, host_name, team_id, execution_id, state, body_size, requeued_at, requeued_by, requeued_as
+SELECT id, at, queue, reason, type, host_name, team_id, execution_id, state, body_size, requeued_at, requeued_by, requeued_as,
+       settled_at, settled_by, settled_reason
 FROM dead_letters
 WHERE ($1::uuid IS NULL OR team_id = $1)
   AND ($2::uuid IS NULL OR id < $2)
@@ -26,5 +27,6 @@ UPDATE dead_letters SET state = 'requeued', requeued_at = $2, requeued_by = $3, 
 WHERE id = $1
 RETURNING *;
 
--- name: close_dead_letter
-UPDATE dead_letters SET state = 'closed' WHERE id = $1 RETURNING *;
+-- name: settle_dead_letter
+-- Closed or dropped: the row stays.
+UPDATE dead_letters SET state = $2, settled_at = $3, settled_by = $4, settled_reason = $5 WHERE id = $1 RETURNING *;

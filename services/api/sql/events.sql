@@ -18,7 +18,9 @@ SELECT EXISTS (SELECT FROM change_feed WHERE (xid, id) > ($1::text::xid8, $2::bi
 -- name: executions_by_id
 -- As `execution`, of many.
 SELECT e.*, d.name AS deployment_name,
-       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files
+       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files,
+       ledger.files_are_gone('logs', e.status, e.completed_at) AS log_removed,
+       ledger.files_are_gone('artifacts', e.status, e.completed_at) AS artifacts_removed
 FROM deployment_executions e
 JOIN deployments d ON d.id = e.deployment_id
 LEFT JOIN devices v ON v.host_name = e.host_name AND v.device_id = e.device_id

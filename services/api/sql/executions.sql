@@ -2,7 +2,9 @@
 
 -- name: execution
 SELECT e.*, d.name AS deployment_name,
-       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files
+       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files,
+       ledger.files_are_gone('logs', e.status, e.completed_at) AS log_removed,
+       ledger.files_are_gone('artifacts', e.status, e.completed_at) AS artifacts_removed
 FROM deployment_executions e
 JOIN deployments d ON d.id = e.deployment_id
 LEFT JOIN devices v ON v.host_name = e.host_name AND v.device_id = e.device_id
@@ -15,7 +17,9 @@ WHERE e.id = $1;
 -- name: history_page
 -- Of one deployment. Ids begin with the nominal time, so a stretch of time is a range of ids.
 SELECT e.*, d.name AS deployment_name,
-       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files
+       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files,
+       ledger.files_are_gone('logs', e.status, e.completed_at) AS log_removed,
+       ledger.files_are_gone('artifacts', e.status, e.completed_at) AS artifacts_removed
 FROM (
     SELECT * FROM deployment_executions
     WHERE deployment_id = $1
@@ -37,7 +41,9 @@ ORDER BY e.id DESC;
 
 -- name: executions_page
 SELECT e.*, d.name AS deployment_name,
-       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files
+       CASE WHEN e.status = 'queued' THEN array_position(v.pending, e.id) END AS queue_position, f.files,
+       ledger.files_are_gone('logs', e.status, e.completed_at) AS log_removed,
+       ledger.files_are_gone('artifacts', e.status, e.completed_at) AS artifacts_removed
 FROM (
     SELECT * FROM deployment_executions
     WHERE ($1::uuid IS NULL OR team_id = $1)
@@ -73,5 +79,6 @@ JOIN hosts h ON h.name = e.host_name AND h.revoked_at IS NULL
 WHERE e.id = $1 AND e.host_name = $2;
 
 -- name: log_progress
-SELECT status, log_bytes, host_name, completed_at < ledger.now() - interval '10 minutes' AS long_ago
+SELECT status, log_bytes, host_name, completed_at < ledger.now() - interval '10 minutes' AS long_ago,
+       ledger.files_are_gone('logs', status, completed_at) AS is_removed
 FROM deployment_executions WHERE id = $1;

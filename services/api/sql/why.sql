@@ -52,7 +52,9 @@ FROM (
 ) ran;
 
 -- name: why_counted
--- What counts for the limit of fires before the minute; looked at only where there is one.
-SELECT count(*)::integer FROM deployment_executions
+-- What counts for the limit of fires before the minute; looked at only where there is one. What was removed was before it.
+SELECT count(*)::integer
+       + coalesce((SELECT r.counted FROM executions_removed r WHERE r.deployment_id = $1), 0)::integer
+FROM deployment_executions
 WHERE deployment_id = $1 AND id < $2 AND NOT presumed
   AND (status IN ('completed', 'failed') OR (status = 'cancelled' AND started_at IS NOT NULL));

@@ -14,4 +14,5 @@ SELECT f.id, $1::timestamptz, f.queue, f.reason, f.type, f.host_name, f.team_id,
 FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::uuid[], $9::text[], $10::bytea[],
             $11::bigint[])
      AS f (id, queue, reason, type, host_name, team_id, execution_id, headers, body, body_size)
-ON CONFLICT (id) DO NOTHING;
+ON CONFLICT (id) DO NOTHING
+RETURNING id, team_id;

@@ -1,6 +1,8 @@
 -- name: lock_hosts
 SELECT name, team_id, shared_teams, revoked_at, last_seen_at,
-       coalesce(last_seen_at > (SELECT ledger.heard_since()), false) AS is_online
+       coalesce(last_seen_at > (SELECT ledger.heard_since()), false) AS is_online,
+       EXISTS (SELECT FROM host_credentials c WHERE c.host_name = hosts.name) AS has_user,
+       EXISTS (SELECT FROM host_credentials c WHERE c.host_name = hosts.name AND c.renew_requested_at IS NOT NULL) AS renew
 FROM hosts WHERE name = ANY ($1::text[]) ORDER BY name
 FOR NO KEY UPDATE;
 
@@ -24,3 +26,7 @@ INSERT INTO liveness (name, at) VALUES ('presence', $1) ON CONFLICT (name) DO UP
 -- name: caught_up
 -- What hosts have said until now was taken in, but for a batch or two.
 INSERT INTO liveness (name, at) VALUES ('results', ledger.now()) ON CONFLICT (name) DO UPDATE SET at = excluded.at;
+
+-- name: with_users
+-- Which of these have a user of their own at the broker: only that one speaks for them.
+SELECT host_name FROM host_credentials WHERE host_name = ANY ($1::text[]);
