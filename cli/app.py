@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from cli.commands import dead_letters, deployments, executions, hosts, scripts
+from cli.commands import dead_letters, deployments, executions, hosts, retention, scripts, teams, tokens
+from cli.commands.audit import audit
 from cli.commands.broker import broker
+from cli.commands.lab_files import apply, diff, export, print_schema
+from cli.commands.login_link import login_link
 from cli.commands.next import next_fires
 from cli.commands.recover import recover
 from cli.commands.status import status
@@ -37,8 +40,17 @@ app.command()(why)
 app.command()(verify)
 app.command()(recover)
 app.command()(broker)
+app.command()(audit)
+app.command("login-link")(login_link)
+app.command()(apply)
+app.command()(diff)
+app.command()(export)
+app.command("schema")(print_schema)
 app.add_typer(deployments.app, name="deployments")
 app.add_typer(executions.app, name="executions")
 app.add_typer(hosts.app, name="hosts")
 app.add_typer(scripts.app, name="scripts")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(teams.app, name="teams")
+app.add_typer(retention.app, name="retention")

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from cli.errors import CliError, ExitCode
+from libs.chassis.tls import http_context, in_words
 
 _BASE = "/api/v1"
 _REQUEST_SECONDS = 30.0
@@ -21,12 +22,19 @@ Json = dict[str, Any]
 class Api:
     """Asks, and turns everything but success into a `CliError`: out of reach, or refused with the problem's words."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(
+        self, url: str, token: str | None, *, ca_file: str | None = None, patience: float = _REQUEST_SECONDS
+    ) -> None:
+        """`ca_file`: who is trusted at an `https` url; the system's authorities unless given."""
         self.url = url.rstrip("/")
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
         # No proxy of the environment: the API is named, and often it is on this very machine.
         self._client = httpx.Client(
-            base_url=self.url + _BASE, headers=headers, timeout=_REQUEST_SECONDS, trust_env=False
+            base_url=self.url + _BASE,
+            headers=headers,
+            timeout=patience,
+            trust_env=False,
+            verify=http_context(self.url, ca_file),
         )
 
     def __enter__(self) -> Api:
@@ -37,22 +45,32 @@ class Api:
     ) -> None:
         self._client.close()
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None) -> Json:
-        """The object at this path."""
-        return self._object("GET", path, params=_given(params))
+    def get(self, path: str, params: Mapping[str, Any] | None = None, *, within: float = _REQUEST_SECONDS) -> Json:
+        """The object at this path, `within` so many seconds."""
+        return self._object("GET", path, params=_given(params), timeout=within)
 
-    def post(self, path: str, body: Mapping[str, Any] | None = None, *, within: float = _REQUEST_SECONDS) -> Json:
-        """What the API answers, `within` so many seconds."""
-        return self._object("POST", path, json=dict(body or {}), timeout=within)
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        within: float = _REQUEST_SECONDS,
+        version: int | None = None,
+    ) -> Json:
+        """What the API answers, `within` so many seconds; refused when the version is no longer this one."""
+        return self._object("POST", path, json=dict(body or {}), timeout=within, headers=_if_match(version))
 
     def patch(self, path: str, body: Mapping[str, Any], version: int | None = None) -> Json:
         """Edit; refused when the version is no longer this one."""
-        headers = {} if version is None else {"If-Match": f'"{version}"'}
-        return self._object("PATCH", path, json=dict(body), headers=headers)
+        return self._object("PATCH", path, json=dict(body), headers=_if_match(version))
 
-    def delete(self, path: str) -> Json | None:
-        """None when the API has nothing to say about it."""
-        answer = self._ask("DELETE", path)
+    def put(self, path: str, body: Mapping[str, Any]) -> Json:
+        """Set what is at this path."""
+        return self._object("PUT", path, json=dict(body))
+
+    def delete(self, path: str, version: int | None = None) -> Json | None:
+        """None when the API has nothing to say about it; refused when the version is no longer this one."""
+        answer = self._ask("DELETE", path, headers=_if_match(version))
         return _read(answer) if answer.content else None
 
     def items(self, path: str, params: Mapping[str, Any] | None = None, limit: int | None = None) -> list[Json]:
@@ -101,7 +119,10 @@ class Api:
         return answer
 
     def _out_of_reach(self, error: httpx.TransportError) -> CliError:
-        return CliError(ExitCode.OUT_OF_REACH, f"The API at {self.url} is out of reach: {error}")
+        why = in_words(error) or str(error)
+        if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError) and self.url.startswith("http://"):
+            why += "; does it speak TLS? Then write https://"
+        return CliError(ExitCode.OUT_OF_REACH, f"The API at {self.url} is out of reach: {why}")
 
 
 def refusal(answer: httpx.Response) -> CliError:
@@ -111,7 +132,11 @@ def refusal(answer: httpx.Response) -> CliError:
         detail, errors = problem["detail"], problem["errors"]
     except (ValueError, KeyError, TypeError):
         return _stranger(answer)
-    return CliError(ExitCode.REFUSED, str(detail), tuple(_line(error) for error in errors))
+    return CliError(ExitCode.REFUSED, str(detail), tuple(_line(error) for error in errors), tuple(errors))
+
+
+def _if_match(version: int | None) -> dict[str, str]:
+    return {} if version is None else {"If-Match": f'"{version}"'}
 
 
 def _line(error: Mapping[str, Any]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -16,10 +18,16 @@ class ExitCode(IntEnum):
 
 
 class CliError(Exception):
-    """Ends the command with this sentence on standard error; `more` are further lines, such as one for each field."""
+    """Ends the command with this sentence on standard error; `more` are further lines, such as one for each field.
 
-    def __init__(self, code: ExitCode, sentence: str, more: tuple[str, ...] = ()) -> None:
+    `errors`: what the API found wrong, field by field, as it says it.
+    """
+
+    def __init__(
+        self, code: ExitCode, sentence: str, more: tuple[str, ...] = (), errors: tuple[Mapping[str, Any], ...] = ()
+    ) -> None:
         super().__init__(sentence)
         self.code = code
         self.sentence = sentence
         self.more = more
+        self.errors = errors

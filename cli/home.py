@@ -29,7 +29,7 @@ class Home:
 
     @property
     def secrets(self) -> Path:
-        """The drawn passwords, and the hosts' tokens."""
+        """The drawn passwords."""
         return self.path / "secrets.json"
 
     @property

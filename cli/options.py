@@ -18,6 +18,7 @@ from cli.errors import CliError, ExitCode
 from cli.home import Home
 from cli.output import Output, plain
 from cli.settings import Settings
+from libs.chassis.exposure import hosts, is_loopback
 from libs.chassis.settings import SettingsError, load
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the API's own objects as JSON.")]
@@ -51,18 +52,21 @@ class Run:
     api_url: str | None
     out: Output
 
-    def api(self) -> Api:
-        """The API that is meant: named, else the one of the system in HOME."""
-        url, token = self._url(), self._token()
+    def api(self, **how: float) -> Api:
+        """The API that is meant: named, else the one of the system in HOME. `how`: as `Api` takes it."""
+        url = self._url()
+        token = self._token(url)
         if token is not None and not token.isascii():
             raise CliError(ExitCode.USAGE, "The token is not one of Rigbeat's; check RIGBEAT_TOKEN.")
-        return Api(url, token)
+        return Api(url, token, ca_file=self.settings.trusted, **how)
 
     def _url(self) -> str:
         named = self.api_url or self.settings.api_url
         if named is not None:
             if not named.startswith(("http://", "https://")):
                 raise CliError(ExitCode.USAGE, f"{named} is not a URL; write one such as http://127.0.0.1:8080.")
+            if problem := self.settings.why_not(named):
+                raise CliError(ExitCode.USAGE, f"The API's url: {problem}.")
             return named
         for process in known_processes(self.home):
             if process.name.startswith("api-") and process.port is not None:
@@ -72,9 +76,11 @@ class Run:
             f"No system was started in {self.home.path}: start one with `rigbeat up`, or name the API with --api-url.",
         )
 
-    def _token(self) -> str | None:
+    def _token(self, url: str) -> str | None:
         if self.settings.token is not None:
             return self.settings.token.get_secret_value()
+        if not all(is_loopback(host) for host in hosts(url)):
+            return None  # HOME's is the operator's of the system here: no other machine is told it
         try:
             return self.home.token.read_text().strip()
         except FileNotFoundError:
@@ -110,7 +116,7 @@ def command(function: Callable[Concatenate[Run, ...], None]) -> Callable[..., No
         given = Given(told.pop("as_json"), told.pop("home"), told.pop("api_url"))
         before = context.find_root().obj
         try:
-            function(_run(given.over(before) if isinstance(before, Given) else given), **told)
+            function(run_of(given.over(before) if isinstance(before, Given) else given), **told)
         except CliError as error:
             for line in (f"rigbeat: {error.sentence}", *error.more):
                 sys.stderr.write(f"{plain(line)}\n")
@@ -123,7 +129,8 @@ def command(function: Callable[Concatenate[Run, ...], None]) -> Callable[..., No
     return called
 
 
-def _run(given: Given) -> Run:
+def run_of(given: Given) -> Run:
+    """What a command is told, from the options and the environment. `CliError` when that is not right."""
     try:
         settings = load(Settings)
     except SettingsError as error:

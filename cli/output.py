@@ -20,6 +20,7 @@ from rich.text import Text
 # Control characters (a line break, a tab, a terminal's escape), and what turns the direction of a whole line. Not what
 # joins the parts of an emoji or of a word: a name is printed as it is, so that it can be used again.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _GAP = 2
 _SHORTEST = 12
 _STYLES = {
@@ -41,6 +42,10 @@ _STYLES = {
     "down": "red",
     "offline": "red",
     "revoked": "red",
+    "create": "green",
+    "change": "yellow",
+    "replace": "red",
+    "delete": "red",
 }
 
 
@@ -132,6 +137,8 @@ class Output:
     def note(self, line: str) -> None:
         """A line for people besides the answer; on standard error, so that a pipe gets the answer alone."""
         if not self.as_json:
+            # Where both go to one file, such as a pipeline's log, the answer that came before stands before it.
+            sys.stdout.flush()
             sys.stderr.write(f"{plain(line)}\n")
 
     def _rows(self, items: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
@@ -144,7 +151,9 @@ class Output:
 
 
 def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    # What JSON itself leaves as it is; within its strings, where alone it can stand, \u means the same to every reader.
+    text = _UNSAFE_IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, indent=2, ensure_ascii=False))
+    sys.stdout.write(f"{text}\n")
 
 
 def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr
 
-from libs.chassis.settings import PREFIX, ServiceSettings
+from libs.chassis.peer_settings import PeerSettings
+from libs.chassis.settings import PREFIX
 
 # What programs need of a login's environment to run at all; the rest of it is none of a service's business.
 _BASICS = ("PATH", "PYTHONPATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -16,7 +17,7 @@ OBJECT_STORE = "AWS_"
 """How the variables begin that lead to an object store of the cloud."""
 
 
-class Settings(ServiceSettings):
+class Settings(PeerSettings):
     """What a person may set once instead of typing it each time."""
 
     home: Path = Field(default=Path(".rigbeat"), description="the folder of a system on this machine")
@@ -29,6 +30,9 @@ class Settings(ServiceSettings):
         default=None, description="a PostgreSQL for `rigbeat up`: an owner of the database who may create roles"
     )
     amqp_url: SecretStr | None = Field(default=None, description="a RabbitMQ for `rigbeat up`")
+    amqp_management_url: SecretStr | None = Field(
+        default=None, description="that RabbitMQ's management, so that `rigbeat up` gives its host a user of its own"
+    )
     postgres_bin: Path | None = Field(
         default=None, description="the folder with the programs of the PostgreSQL that `rigbeat up` starts, 15 or newer"
     )

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import typer
 
+from cli import screen
 from cli.client import Api
 from cli.commands.which import execution_id
 from cli.errors import CliError, ExitCode
@@ -65,7 +66,7 @@ def report(run: Run, which: Which, output: Into = None) -> None:
 def _fetch(api: Api, path: str, output: Path | None) -> None:
     with api.stream(path) as answer:
         if output is None:
-            _copy(answer.iter_bytes(), sys.stdout.buffer)
+            screen.write(answer.iter_bytes())
             return
         try:
             with output.open("wb") as file:

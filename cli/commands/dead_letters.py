@@ -12,7 +12,7 @@ from cli.errors import CliError, ExitCode
 from cli.options import Run, command
 from cli.output import Column
 
-app = typer.Typer(no_args_is_help=True, help="Messages that nobody could use: list, show, requeue, close.")
+app = typer.Typer(no_args_is_help=True, help="Messages that nobody could use: list, show, requeue, close, drop.")
 
 _AT_ONCE = 50
 
@@ -24,6 +24,7 @@ _COLUMNS = (
     Column("host_name"),
     Column("queue", spare=True),
     Column("requeued_as", spare=True),
+    Column("settled_by", spare=True),
     Column("reason", cut=True),
 )
 _RUN = (Column("id"), Column("deployment_name"), Column("status"), Column("host_name"), Column("device_id"))
@@ -35,9 +36,11 @@ class State(StrEnum):
     OPEN = "open"
     REQUEUED = "requeued"
     CLOSED = "closed"
+    DROPPED = "dropped"
 
 
 Which = Annotated[str, typer.Argument(metavar="LETTER", help="Its id.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; kept and shown.")]
 
 
 @app.command("list")
@@ -73,10 +76,23 @@ def requeue(run: Run, which: Which) -> None:
 
 @app.command()
 @command
-def close(run: Run, which: Which) -> None:
+def close(run: Run, which: Which, reason: ReasonOption = None) -> None:
     """Say that a dead letter is dealt with."""
+    _settle(run, which, "close", reason)
+
+
+@app.command()
+@command
+def drop(run: Run, which: Which, reason: ReasonOption = None) -> None:
+    """Say that nothing is to be done about a dead letter. It is kept, out of the way."""
+    _settle(run, which, "drop", reason)
+
+
+def _settle(run: Run, which: str, how: str, reason: str | None) -> None:
     with run.api() as api:
-        run.out.one(api.post(f"/dead-letters/{_id(which)}/close"), _COLUMNS)
+        run.out.one(
+            api.post(f"/dead-letters/{_id(which)}/{how}", {} if reason is None else {"reason": reason}), _COLUMNS
+        )
 
 
 def _id(which: str) -> str:

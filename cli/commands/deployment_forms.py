@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import completing
 from cli.commands.deployment_columns import COLUMNS
 from cli.commands.schedule_options import (
     CatchUpOption,
@@ -39,7 +40,7 @@ ClearOption = Annotated[
 @command
 def create(
     run: Run,
-    script: Annotated[str, typer.Option(help="Such as health.py.")],
+    script: Annotated[str, typer.Option(help="Such as health.py.", autocompletion=completing.scripts)],
     cron: Annotated[str, typer.Option(help="Five fields, such as '*/10 * * * *'.")],
     host: HostOption = None,
     device: DeviceOption = None,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli import completing
 from cli.commands.deployment_columns import COLUMNS
 from cli.commands.deployment_forms import copy, create, edit
 from cli.commands.many import act
@@ -25,9 +26,9 @@ ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; kept an
 def list_deployments(
     run: Run,
     status: Annotated[list[DeploymentStatus] | None, typer.Option(help="Only these; may be given again.")] = None,
-    host: Annotated[str | None, typer.Option(help="Only of this host.")] = None,
-    device: Annotated[str | None, typer.Option(help="Only of this device.")] = None,
-    script: Annotated[str | None, typer.Option(help="Only of this script.")] = None,
+    host: Annotated[str | None, typer.Option(help="Only of this host.", autocompletion=completing.hosts)] = None,
+    device: Annotated[str | None, typer.Option(help="Only of this device.", autocompletion=completing.devices)] = None,
+    script: Annotated[str | None, typer.Option(help="Only of this script.", autocompletion=completing.scripts)] = None,
     text: Annotated[str | None, typer.Option(help="Only with this text in it.")] = None,
     deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones too.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many; all unless given.")] = None,

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import typer
 
+from cli import completing
 from cli.errors import CliError, ExitCode
 from cli.options import Run, command
 from cli.output import Column
@@ -32,8 +33,8 @@ COLUMNS = (
     Column("model", spare=True),
 )
 
-Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name.")]
-Device = Annotated[str, typer.Argument(metavar="DEVICE", help="Its id.")]
+Host = Annotated[str, typer.Argument(metavar="HOST", help="Its name.", autocompletion=completing.hosts)]
+Device = Annotated[str, typer.Argument(metavar="DEVICE", help="Its id.", autocompletion=completing.devices)]
 
 
 def seconds(text: str) -> int:

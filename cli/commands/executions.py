@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
+from cli import completing, screen
 from cli.commands import artifacts
 from cli.commands.log import follow
 from cli.commands.which import deployment_id, execution_id
@@ -39,11 +39,13 @@ Which = Annotated[str, typer.Argument(metavar="EXECUTION", help="Its id.")]
 @command
 def list_executions(
     run: Run,
-    deployment: Annotated[str | None, typer.Option(help="Only of this one; its id or its name.")] = None,
+    deployment: Annotated[
+        str | None, typer.Option(help="Only of this one; its id or its name.", autocompletion=completing.deployments)
+    ] = None,
     status: Annotated[list[ExecutionStatus] | None, typer.Option(help="Only these; may be given again.")] = None,
     reason: Annotated[list[Reason] | None, typer.Option(help="Only these; may be given again.")] = None,
-    host: Annotated[str | None, typer.Option(help="Only on this host.")] = None,
-    device: Annotated[str | None, typer.Option(help="Only on this device.")] = None,
+    host: Annotated[str | None, typer.Option(help="Only on this host.", autocompletion=completing.hosts)] = None,
+    device: Annotated[str | None, typer.Option(help="Only on this device.", autocompletion=completing.devices)] = None,
     since: Annotated[str | None, typer.Option("--from", metavar="TIME", help="RFC 3339 with zone.")] = None,
     until: Annotated[str | None, typer.Option("--to", metavar="TIME", help="RFC 3339 with zone.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = _AT_ONCE,
@@ -78,18 +80,14 @@ def log(
     which: Which,
     following: Annotated[bool, typer.Option("--follow", "-f", help="As it grows, until the execution ends.")] = False,
 ) -> None:
-    """Print the log of an execution, byte by byte."""
+    """Print the log of an execution, byte by byte; on a terminal, what would steer it is shown instead."""
     path = f"/executions/{execution_id(which)}/log"
     with run.api() as api:
         if following:
-            for text in follow(api, path):
-                sys.stdout.write(text)
-                sys.stdout.flush()
+            screen.write_text(follow(api, path))
             return
         with api.stream(path) as answer:
-            for part in answer.iter_bytes():
-                sys.stdout.buffer.write(part)
-        sys.stdout.buffer.flush()
+            screen.write(answer.iter_bytes())
 
 
 @app.command()

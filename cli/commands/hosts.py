@@ -7,11 +7,11 @@ from typing import Any
 
 import typer
 
-from cli.commands import devices
+from cli.commands import devices, enrolment
 from cli.options import Run, command
 from cli.output import Column
 
-app = typer.Typer(no_args_is_help=True, help="Machines with devices: list, show, lock, unlock.")
+app = typer.Typer(no_args_is_help=True, help="Machines with devices: list, show, lock, unlock, and who they are.")
 
 
 def _devices(host: Mapping[str, Any]) -> str:
@@ -40,3 +40,7 @@ def list_hosts(run: Run) -> None:
 app.command("show")(devices.show)
 app.command("lock")(devices.lock)
 app.command("unlock")(devices.unlock)
+app.command("enroll")(enrolment.enroll)
+app.command("renew")(enrolment.renew)
+app.command("share")(enrolment.share)
+app.command("revoke")(enrolment.revoke)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
+from cli import completing
 from libs.contracts import CatchUp, OnDeviceBusy
 
-HostOption = Annotated[str | None, typer.Option("--host", help="Such as lab-1.")]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="Such as stb-1.")]
+HostOption = Annotated[str | None, typer.Option("--host", help="Such as lab-1.", autocompletion=completing.hosts)]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="Such as stb-1.", autocompletion=completing.devices)]
 ParametersOption = Annotated[str | None, typer.Option("--parameters", help="The script's, such as '--limit 2'.")]
 InterfaceOption = Annotated[str | None, typer.Option("--userinterface", help="Name of the user interface under test.")]
 TimezoneOption = Annotated[

@@ -7,11 +7,20 @@ from uuid import UUID
 
 import typer
 
+from cli import completing
 from cli.client import Api
 from cli.errors import CliError, ExitCode
 
-Which = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its id or its name.")]
-Whiches = Annotated[list[str], typer.Argument(metavar="DEPLOYMENT", help="Its id or its name; may be several.")]
+Which = Annotated[
+    str,
+    typer.Argument(metavar="DEPLOYMENT", help="Its id or its name.", autocompletion=completing.deployments),
+]
+Whiches = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DEPLOYMENT", help="Its id or its name; may be several.", autocompletion=completing.deployments
+    ),
+]
 
 
 def deployment_id(api: Api, which: str) -> str:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import Api
-from cli.commands.which import deployment_id
+from cli.commands.which import Which, deployment_id
 from cli.errors import CliError, ExitCode
 from cli.options import Run, command
 from cli.output import Column
@@ -33,7 +33,7 @@ _ACTIONS = (Column("action"), Column("label"), Column("method"), Column("path"))
 @command
 def why(
     run: Run,
-    which: Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its id or its name.")],
+    which: Which,
     when: Annotated[
         str | None,
         typer.Argument(

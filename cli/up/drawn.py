@@ -16,7 +16,7 @@ _PASSWORD_BYTES = 24
 
 @dataclass
 class Drawn:
-    """`passwords` by role of the database, `host_tokens` by name of the host."""
+    """`passwords` by role of the database; `host_tokens` of former versions, which nobody uses any more."""
 
     passwords: dict[str, str] = field(default_factory=dict)
     host_tokens: dict[str, str] = field(default_factory=dict)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from cli.home import Home
 from cli.settings import OBJECT_STORE
@@ -21,6 +22,9 @@ DEVICES = {"stb-1": "Virtual set-top box", "stb-2": "Virtual set-top box", "rout
 FLAKY = {"stb-2": "tuner:180:60"}
 """Devices that are not well: the tuner of stb-2 loses its signal for the first minute of each three."""
 
+DOOR = "tls-api"
+"""The API once more, for other machines: over TLS, on the address that was asked for."""
+
 SCHEDULERS = ("scheduler-1", "scheduler-2")
 RUNNER = f"host-runner-{HOST}"
 API = "api-1"
@@ -30,12 +34,25 @@ ROOT = Path(__file__).resolve().parents[2]
 
 EXAMPLE_SCRIPTS = ROOT / "examples" / "scripts"
 
-ORDER = ("postgres", "rabbitmq", API, *SCHEDULERS, RUNNER, *(f"settopbox-{device}" for device in DEVICES))
+ORDER = ("postgres", "rabbitmq", API, *SCHEDULERS, RUNNER, DOOR, *(f"settopbox-{device}" for device in DEVICES))
 """Of `HOME/processes.json`."""
 
 # Each program is told its own of these, and never gets another's: the host's scripts need no password of the database.
 _OURS = (
-    *("DATABASE_URL", "INGEST_DATABASE_URL", "AMQP_URL", "API_URL", "TOKEN", "HOME", "HTTP_PORT", "HTTP_HOST"),
+    *(
+        "DATABASE_URL",
+        "INGEST_DATABASE_URL",
+        "AMQP_URL",
+        "API_URL",
+        "TOKEN",
+        "AMQP_MANAGEMENT_URL",
+        "HOME",
+        "HTTP_PORT",
+        "HTTP_HOST",
+        "TLS_CERT_FILE",
+        "TLS_KEY_FILE",
+        "TRUSTED_PROXIES",
+    ),
     *("POSTGRES_BIN", "RABBITMQ_ROOT"),
 )
 _RESERVED = frozenset(f"{PREFIX}{name}{suffix}" for name in _OURS for suffix in ("", FILE_SUFFIX))
@@ -49,6 +66,7 @@ class Facts:
     environment: Mapping[str, str] = field(repr=False)
     ports: Mapping[str, int]
     amqp_url: str = field(repr=False)
+    amqp_management_url: str | None = field(repr=False)
     api_database_url: str = field(repr=False)
     ingest_database_url: str = field(repr=False)
     scheduler_database_url: str = field(repr=False)
@@ -65,7 +83,7 @@ class Facts:
         environment = {
             key: value
             for key, value in self.environment.items()
-            if key not in _RESERVED and (name == API or not key.startswith(OBJECT_STORE))
+            if key not in _RESERVED and (name in {API, DOOR} or not key.startswith(OBJECT_STORE))
         }
         environment |= {f"{PREFIX}{key}": value for key, value in told.items()}
         return Program(
@@ -83,16 +101,44 @@ def url(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 
 
+@dataclass(frozen=True)
+class Door:
+    """Where other machines come in, and what the API shows them: PEM files of the certificate and its key."""
+
+    address: str
+    port: int
+    cert: Path
+    key: Path
+
+    @property
+    def url(self) -> str:
+        """For people, who write the name of the certificate where the address stands for every address."""
+        return f"https://{f'[{self.address}]' if ':' in self.address else self.address}:{self.port}"
+
+
 def api(facts: Facts) -> Program:
-    """The API with its ingest."""
+    """The API with its ingest, for this machine."""
+    return _api(facts, API)
+
+
+def door(facts: Facts, door: Door) -> Program:
+    """The API for other machines; its ingest stands by."""
+    files = {"TLS_CERT_FILE": str(door.cert.absolute()), "TLS_KEY_FILE": str(door.key.absolute())}
+    return _api(facts, DOOR, HTTP_HOST=door.address, **files)
+
+
+def _api(facts: Facts, name: str, **told: str) -> Program:
+    management = {"AMQP_MANAGEMENT_URL": facts.amqp_management_url} if facts.amqp_management_url else {}
     return facts.program(
-        API,
+        name,
         "services.api",
         DATABASE_URL=facts.api_database_url,
         INGEST_DATABASE_URL=facts.ingest_database_url,
         AMQP_URL=facts.amqp_url,
-        HTTP_PORT=str(facts.ports[API]),
+        HTTP_PORT=str(facts.ports[name]),
         ARTIFACTS_URL=facts.environment.get(f"{PREFIX}ARTIFACTS_URL") or facts.home.artifacts.absolute().as_uri(),
+        **management,
+        **told,
     )
 
 
@@ -110,15 +156,21 @@ def schedulers(facts: Facts) -> list[Program]:
     ]
 
 
-def runner(facts: Facts, token: str) -> Program:
-    """The host's runner, with a box for each of its devices."""
+def runner(facts: Facts, secret: str | None) -> Program:
+    """The host's runner, with a box for each of its devices; `secret` when it has no credentials yet.
+
+    It is told where the broker is, since a port may change; our own user only if it cannot have one of its own.
+    """
+    parts = urlsplit(facts.amqp_url)
+    address = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    told = {"ENROLMENT_SECRET": secret} if secret else {}
     return facts.program(
         RUNNER,
         "services.host_runner",
         HOST_NAME=HOST,
-        AMQP_URL=facts.amqp_url,
+        AMQP_URL=address if facts.amqp_management_url else facts.amqp_url,
         API_URL=facts.api_url,
-        TOKEN=token,
+        **told,
         DEVICES=json.dumps(devices(facts.ports)),
         SCRIPTS_DIR=str(facts.scripts_dir.absolute()),
         STATE_DIR=str(facts.home.host(HOST).absolute()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -18,6 +19,7 @@ _POLL_SECONDS = 0.05
 _REQUEST_SECONDS = 5.0
 # Once may be bad luck; so often it is the configuration.
 _DEATHS = 3
+_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what "every address" is from here
 
 
 def until_ready(keeper: Keeper, path: str = "/readyz") -> None:
@@ -32,6 +34,21 @@ def until_ready(keeper: Keeper, path: str = "/readyz") -> None:
                 return False
 
         _until(answers, keeper, "ready")
+
+
+def until_listening(keeper: Keeper, address: str) -> None:
+    """Until the member's port of this address is there; who answers there shows a certificate of another name."""
+    assert keeper.member.port is not None
+    port = keeper.member.port
+
+    def listens() -> bool:
+        try:
+            socket.create_connection((_LOCAL.get(address, address), port), timeout=_REQUEST_SECONDS).close()
+        except OSError:
+            return False
+        return True
+
+    _until(listens, keeper, "listening")
 
 
 def until_online(api: Api, host: str, keeper: Keeper) -> None:

@@ -17,17 +17,28 @@ from cli.up.lock import alone
 from cli.up.member import Program
 from cli.up.roster import Roster
 from cli.up.say import say, step
+from libs.chassis.settings import PREFIX
 from libs.stack.errors import StackError
+from libs.stack.ports import require_free
 
 
-def up(home: Home, settings: Settings, port: int | None, *, demo: bool, hints: Sequence[str]) -> None:
+def up(
+    home: Home,
+    settings: Settings,
+    port: int | None,
+    *,
+    demo: bool,
+    hints: Sequence[str],
+    door: plan.Door | None = None,
+) -> None:
     """Start everything, say so, and return after a signal when everything has stopped.
 
-    `hints` are printed when it is up. Raises `CliError` when it cannot start; nothing is left running then.
+    `hints` are printed when it is up. Without a `door` no other machine gets in.
+    Raises `CliError` when it cannot start; nothing is left running then.
     """
     signals.hold()
     try:
-        _up(home, settings, port, demo=demo, hints=hints)
+        _up(home, settings, port, demo=demo, hints=hints, door=door)
     except OSError as error:
         raise CliError(ExitCode.NO, room.in_words(error, home.path)) from error
     except psycopg.Error as error:
@@ -35,14 +46,25 @@ def up(home: Home, settings: Settings, port: int | None, *, demo: bool, hints: S
         raise CliError(ExitCode.NO, f"PostgreSQL says no: {why}; its log is {home.log('postgres')}.") from error
 
 
-def _up(home: Home, settings: Settings, port: int | None, *, demo: bool, hints: Sequence[str]) -> None:
+def _up(
+    home: Home,
+    settings: Settings,
+    port: int | None,
+    *,
+    demo: bool,
+    hints: Sequence[str],
+    door: plan.Door | None,
+) -> None:
     room.require(home.path, own_postgres=settings.database_url is None)
     home.path.mkdir(parents=True, exist_ok=True)
     with alone(home):
         keepers: list[Keeper] = []
         try:
-            url = _start(home, settings, port, keepers, demo=demo)
+            url, login_link = _start(home, settings, port, keepers, demo=demo, door=door)
             say(f"Rigbeat is up: {url}")
+            say(f"Sign in, once, within ten minutes: {login_link}")
+            if door is not None:
+                say(f"Other machines reach it at {door.url}, by a name of its certificate")
             for hint in hints:
                 say(hint)
             signals.wait()
@@ -55,8 +77,17 @@ def _up(home: Home, settings: Settings, port: int | None, *, demo: bool, hints: 
             _stop(keepers)
 
 
-def _start(home: Home, settings: Settings, port: int | None, keepers: list[Keeper], *, demo: bool) -> str:
-    chosen = _ports(home, settings, port)
+def _start(
+    home: Home,
+    settings: Settings,
+    port: int | None,
+    keepers: list[Keeper],
+    *,
+    demo: bool,
+    door: plan.Door | None,
+) -> tuple[str, str]:
+    """The API's address, and a link that signs a browser in there."""
+    chosen = _ports(home, settings, port, door)
     roster = Roster(home, plan.ORDER)
     kept = drawn.read(home.secrets)
     kept.draw(database.ROLES)
@@ -70,22 +101,23 @@ def _start(home: Home, settings: Settings, port: int | None, keepers: list[Keepe
             ledger = database.made(postgres, kept.passwords)
         else:
             assert settings.database_url is not None
-            given = settings.database_url.get_secret_value()
+            given = settings.reach(settings.database_url)
             ledger = database.Database(given, given)
         database.migrated(ledger, kept.passwords)
-        enrolled = enrolment.enrol(ledger.owner_url, home.token, plan.HOST, kept)
-        drawn.write(home.secrets, kept)
+        enrolled = enrolment.enrol(ledger.owner_url, home.token, plan.HOST, home.host(plan.HOST))
     signals.check()
+    management = settings.amqp_management_url.get_secret_value() if settings.amqp_management_url else None
     if rabbitmq is not None:
-        amqp_url = rabbitmq.amqp_url
+        amqp_url, management = rabbitmq.amqp_url, rabbitmq.management_url
     else:
         assert settings.amqp_url is not None
         amqp_url = settings.amqp_url.get_secret_value()
     facts = plan.Facts(
         home=home,
-        environment=base_environment(),
+        environment=_environment(settings),
         ports=chosen,
         amqp_url=amqp_url,
+        amqp_management_url=management,
         api_database_url=ledger.url("rigbeat_api", kept.passwords),
         ingest_database_url=ledger.url("rigbeat_ingest", kept.passwords),
         scheduler_database_url=ledger.url("rigbeat_scheduler", kept.passwords),
@@ -93,27 +125,48 @@ def _start(home: Home, settings: Settings, port: int | None, keepers: list[Keepe
         deployments_log=settings.deployments_log,
     )
     with Api(facts.api_url, enrolled.admin_token) as api:
-        _services(facts, api, enrolled.host_token, roster, keepers)
-        if demo and enrolled.host_token is not None:
+        _services(facts, api, enrolled, roster, keepers, door)
+        if demo and enrolled.host_is_admitted:
             created = samples.create_samples(api)
             if created:
                 say(f"  {created} sample deployments were created")
-    return facts.api_url
+        login_link: str = api.post("/login-links")["url"]
+    return facts.api_url, login_link
 
 
-def _ports(home: Home, settings: Settings, port: int | None) -> dict[str, int]:
+def _environment(settings: Settings) -> dict[str, str]:
+    """As base_environment; the file of who is trusted is found from wherever a program starts."""
+    trusted = settings.trusted
+    return base_environment() | ({f"{PREFIX}CA_FILE": trusted} if trusted else {})
+
+
+def _ports(home: Home, settings: Settings, port: int | None, door: plan.Door | None) -> dict[str, int]:
     kept = ports.read(home.ports)
     asked = port if port is not None else settings.http_port
     of_api = ports.api_port(asked, kept.get(plan.API))
     if asked is None and of_api != ports.DEFAULT_API_PORT:
         say(f"Port {ports.DEFAULT_API_PORT} is taken, so the API listens on {of_api}")
-    programs = (name for name in plan.ORDER if name not in {"postgres", "rabbitmq", plan.API})
-    chosen = {plan.API: of_api} | ports.take([*servers.port_names(settings), *programs], kept, {of_api})
+    programs = (name for name in plan.ORDER if name not in {"postgres", "rabbitmq", plan.API, plan.DOOR})
+    of_door = {} if door is None else {plan.DOOR: door.port}
+    for number in of_door.values():
+        require_free(number, "other machines")
+    chosen = (
+        {plan.API: of_api}
+        | of_door
+        | ports.take([*servers.port_names(settings), *programs], kept, {of_api, *of_door.values()})
+    )
     ports.keep(home.ports, kept | chosen)
     return chosen
 
 
-def _services(facts: plan.Facts, api: Api, host_token: str | None, roster: Roster, keepers: list[Keeper]) -> None:
+def _services(
+    facts: plan.Facts,
+    api: Api,
+    enrolled: enrolment.Enrolled,
+    roster: Roster,
+    keepers: list[Keeper],
+    door: plan.Door | None,
+) -> None:
     def begin(program: Program) -> Keeper:
         keeper = Keeper(program.name, program, roster)
         keepers.append(keeper)
@@ -125,11 +178,15 @@ def _services(facts: plan.Facts, api: Api, host_token: str | None, roster: Roste
         of_boxes = [begin(program) for program in plan.boxes(facts)]
         ready.until_ready(begin(plan.api(facts)))
         told.done = f"The API is ready on port {facts.ports[plan.API]}"
+    of_door = None if door is None else begin(plan.door(facts, door))
     schedulers = [begin(program) for program in plan.schedulers(facts)]
-    of_runner = None if host_token is None else begin(plan.runner(facts, host_token))
+    of_runner = begin(plan.runner(facts, enrolled.host_secret)) if enrolled.host_is_admitted else None
     with step("Two schedulers are ready"):
         for keeper in schedulers:
             ready.until_ready(keeper)
+    if door is not None and of_door is not None:
+        with step(f"The API for other machines listens on {door.url}"):
+            ready.until_listening(of_door, door.address)
     if of_runner is None:
         say(f"  The host {plan.HOST} was revoked, so its runner is not started")
         return
@@ -157,6 +214,6 @@ def _stop(keepers: Sequence[Keeper]) -> None:
 
 def _waves(keepers: Sequence[Keeper]) -> list[list[Keeper]]:
     servers_ = [keeper for keeper in keepers if not isinstance(keeper.member, Program)]
-    api = [keeper for keeper in keepers if keeper.name == plan.API]
+    api = [keeper for keeper in keepers if keeper.name in {plan.API, plan.DOOR}]
     others = [keeper for keeper in keepers if keeper not in servers_ and keeper not in api]
     return [wave for wave in (others, api, servers_) if wave]

@@ -320,4 +320,7 @@ def test_dead_letters_are_listed_and_settled(api: CannedApi) -> None:
     assert "triggered" in run(api, ["dead-letters", "requeue", ID]).stdout
     api.answer(f"POST /api/v1/dead-letters/{ID}/close", 200, {**letter, "state": "closed"})
     assert "closed" in run(api, ["dead-letters", "close", ID]).stdout
+    api.answer(f"POST /api/v1/dead-letters/{ID}/drop", 200, {**letter, "state": "dropped"})
+    assert "dropped" in run(api, ["dead-letters", "drop", ID, "--reason", "a test"]).stdout
+    assert api.asked[-1].body == {"reason": "a test"}
     assert run(api, ["dead-letters", "show", "health"]).exit_code == 2

@@ -57,7 +57,9 @@ def test_why_prints_the_verdict_the_checks_and_what_to_do(api: CannedApi) -> Non
     assert json.loads(run(api, ["why", ID, "--json"]).stdout) == ANSWER
 
 
-@pytest.mark.parametrize(("verdict", "code"), [("ran", 0), ("will_run", 0), ("no_fire", 1), ("will_be_skipped", 1)])
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("ran", 0), ("will_run", 0), ("no_fire", 1), ("will_be_skipped", 1), ("forgotten", 1)]
+)
 def test_its_exit_code_is_the_answer(api: CannedApi, verdict: str, code: int) -> None:
     api.answer(f"GET /api/v1/deployments/{ID}/why", 200, ANSWER | {"verdict": verdict})
     assert run(api, ["why", ID]).exit_code == code

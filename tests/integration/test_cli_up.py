@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import psycopg
 import pytest
 
-from cli.errors import CliError
+from cli.errors import CliError, ExitCode
 from cli.up import database
 from libs.stack.ports import free_port
 from libs.stack.postgres import Postgres
 from libs.stack.process import Child, Finished, run, start
 from tests.support.processes import is_gone
+from tests.support.tls import Authority
 from tests.support.versions import chosen
 from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 NAMES = ["postgres", "rabbitmq", "api-1", "scheduler-1", "scheduler-2", "host-runner-lab-1"]
 UP_SECONDS = 90.0
+DOOR, DOOR_PORT = "127.0.0.2", free_port()
+"""Loopback, too, but not the address of anything else: as good as another interface."""
 CLI = [sys.executable, "-m", "cli"]
 CREATE = ["deployments", "create", "--cron", "0 0 1 1 *", "--host", "lab-1", "--script"]
 WAITS = ["--on-device-busy", "queue"]  # a sample may have just begun there
@@ -108,7 +114,10 @@ def remove(home: Path) -> None:
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """One that runs while this module's tests look at it."""
     home = tmp_path_factory.mktemp("up") / "home with a space"
-    started = start_up(home, free_port(), "--no-demo")
+    authority = Authority.made(home.parent / "ca")
+    door = authority.issue(DOOR)
+    given = ["--bind", DOOR, "--tls-port", str(DOOR_PORT), "--tls-cert", str(door.cert), "--tls-key", str(door.key)]
+    started = start_up(home, free_port(), "--no-demo", *given)
     try:
         yield started
     finally:
@@ -127,6 +136,58 @@ def test_it_says_where_it_is_and_who_runs(up: Up) -> None:
     assert "services.api" in programs["api-1"]
     assert "services.host_runner" in programs["host-runner-lab-1"]
     assert set(up.status().values()) == {"up"}
+
+
+def test_the_link_that_it_prints_signs_a_browser_in_once(up: Up) -> None:
+    [link] = re.findall(r"^Sign in, once, within ten minutes: (\S+)$", up.printed(), re.MULTILINE)
+    where, _, code = link.partition("?code=")
+    with httpx.Client(base_url=f"http://127.0.0.1:{up.port}") as browser:
+        assert browser.get(link).status_code == 200
+        assert browser.post(where, data={"code": code}).headers["location"] == "/"
+        assert browser.get("/api/v1/session").json()["role"] == "operator"
+        assert browser.post(where, data={"code": code}).status_code == 401
+        another = rigbeat_json(up.home, "login-link")["url"]
+        assert another.startswith(f"{where}?code=")
+        assert another != link
+
+
+def test_other_machines_come_in_by_tls_with_a_token_and_nowhere_else(up: Up) -> None:
+    context = ssl.create_default_context(cafile=up.home.parent / "ca" / "ca.pem")
+    url = f"https://{DOOR}:{DOOR_PORT}"
+    assert f"Other machines reach it at {url}" in up.printed()
+    with httpx.Client(base_url=url, verify=context, trust_env=False) as client:
+        until(lambda: client.get("/readyz").status_code == httpx.codes.OK, within=10, what="it is ready, too")
+        assert client.get("/api/v1/hosts").status_code == httpx.codes.UNAUTHORIZED
+        token = {"Authorization": f"Bearer {(up.home / 'token').read_text().strip()}"}
+        [host] = client.get("/api/v1/hosts", headers=token).json()["items"]
+        assert host["name"] == "lab-1"
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"http://{DOOR}:{DOOR_PORT}/readyz", trust_env=False)
+    listening = {
+        (each.laddr.ip, each.laddr.port)
+        for process in up.family()
+        for each in process.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN
+    }
+    assert {each for each in listening if each[0] not in {"127.0.0.1", "::1"}} == {(DOOR, DOOR_PORT)}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            ["--bind", "0.0.0.0"],
+            "Tokens would cross the network to 0.0.0.0 in the clear: give --tls-cert and --tls-key",
+        ),
+        (["--bind", "lab.example.org", "--tls-cert", "x"], "give --tls-cert and --tls-key"),
+        (["--tls-cert", "x", "--tls-key", "y"], "say with --bind on which address"),
+    ],
+)
+def test_no_other_machine_comes_in_without_tls(given: list[str], sentence: str, tmp_path: Path) -> None:
+    ended = rigbeat(tmp_path / "home", "up", *given)
+    assert ended.code == ExitCode.USAGE
+    assert sentence in ended.output
+    assert not (tmp_path / "home").exists()
 
 
 def test_secrets_are_for_their_owner_alone(up: Up) -> None:

@@ -24,7 +24,8 @@ FACTS = plan.Facts(
         "RIGBEAT_DATABASE_URL_FILE": "/run/secrets/database",
     },
     ports={name: 20_000 + number for number, name in enumerate(plan.ORDER)},
-    amqp_url="amqp://broker",
+    amqp_url="amqp://admin:secret@broker:5672/",
+    amqp_management_url="http://admin:secret@broker:15672",
     api_database_url="postgresql://api",
     ingest_database_url="postgresql://ingest",
     scheduler_database_url="postgresql://scheduler",
@@ -36,7 +37,12 @@ FACTS = plan.Facts(
 def test_the_host_gets_neither_a_database_nor_anybody_elses_token() -> None:
     told = plan.runner(FACTS, "rb_host").environment
     assert not [name for name, value in told.items() if "DATABASE" in name or "postgresql" in value]
-    assert told["RIGBEAT_TOKEN"] == "rb_host"
+    assert told["RIGBEAT_ENROLMENT_SECRET"] == "rb_host"
+    assert "RIGBEAT_TOKEN" not in told
+    assert told["RIGBEAT_AMQP_URL"] == "amqp://broker:5672/", "where the broker is, not our own user there"
+    assert "RIGBEAT_ENROLMENT_SECRET" not in plan.runner(FACTS, None).environment
+    shared = plan.runner(replace(FACTS, amqp_management_url=None), None).environment
+    assert shared["RIGBEAT_AMQP_URL"] == FACTS.amqp_url, "nobody can give it one of its own"
     assert told["RIGBEAT_HOST_NAME"] == "lab-1"
     assert told["RIGBEAT_STATE_DIR"] == "/srv/lab home/hosts/lab-1"
     box = FACTS.ports["settopbox-stb-1"]

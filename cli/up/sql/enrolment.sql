@@ -26,5 +26,12 @@ WHERE prefix = %(prefix)s AND role = 'admin' AND created_by = 'rigbeat up';
 INSERT INTO ledger.api_tokens (id, team_id, name, role, host_name, prefix, hash, created_by)
 VALUES (%(id)s, %(team_id)s, %(name)s, %(role)s, %(host_name)s, %(prefix)s, %(hash)s, 'rigbeat up');
 
+-- name: put_enrolment
+INSERT INTO ledger.enrolments (host_name, prefix, hash, created_by, expires_at)
+VALUES (%(host_name)s, %(prefix)s, %(hash)s, 'rigbeat up', ledger.now() + interval '1 day')
+ON CONFLICT (host_name) DO UPDATE
+SET prefix = excluded.prefix, hash = excluded.hash, created_at = ledger.now(), created_by = excluded.created_by,
+    expires_at = excluded.expires_at, token_id = NULL;
+
 -- name: add_audit
 INSERT INTO ledger.audit_log (team_id, actor, action, resource) VALUES (%(team_id)s, 'rigbeat up', %(action)s, %(resource)s);
