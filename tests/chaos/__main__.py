@@ -11,8 +11,9 @@ from pathlib import Path
 
 from tests.chaos import rows as _rows  # noqa: F401 # registers them
 from tests.chaos.row import ROWS, Row
-from tests.chaos.stages import BUILDERS
+from tests.chaos.stages import builders
 from tests.chaos.suite import Result, Suite, line
+from tests.support.debian import postgres_with_tls
 from tests.support.versions import choose
 
 
@@ -51,6 +52,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="forget this seed's results of the chosen rows first")
     parser.add_argument("--rabbitmq", choices=["4"], help="on this RabbitMQ, as `make versions` made it")
     parser.add_argument("--postgres", choices=["15"], help="on this PostgreSQL, the same")
+    parser.add_argument("--tls", action="store_true", help="to PostgreSQL, too: then it is Debian 12's 15")
     parser.add_argument("--list", action="store_true", help="tell the rows and end")
     told = parser.parse_args()
     chosen = [row for row in _chosen(told.row) if row.drawn or not told.drawn]
@@ -59,8 +61,11 @@ def main() -> int:
             _say(f"{row.name:<42} {row.invariants:<12} {row.says}")
         return 0
     seed = told.seed if told.seed is not None else random.SystemRandom().randrange(1_000_000)
-    choose(postgres=bool(told.postgres), rabbitmq=bool(told.rabbitmq))
+    if told.tls and not postgres_with_tls():
+        sys.exit("there is no PostgreSQL with TLS here: as root, apt-get can have it")
+    choose(postgres=bool(told.postgres) or told.tls, rabbitmq=bool(told.rabbitmq))
     on = "".join(f"-{name}-{version}" for name in ("rabbitmq", "postgres") if (version := getattr(told, name)))
+    on += "-tls" if told.tls else ""
     results = told.results / f"seed-{seed}{on}.jsonl"
     if told.again and results.exists():
         names = {row.name for row in chosen}
@@ -70,7 +75,7 @@ def main() -> int:
         results.write_text("".join(f"{text}\n" for text in kept))
     _say(f"seed {seed}: {len(chosen)} rows")
     began = time.monotonic()
-    found = Suite(seed, results, BUILDERS, _say).run(chosen)
+    found = Suite(seed, results, builders(tls=told.tls), _say).run(chosen)
     _table(found, seed, time.monotonic() - began)
     return int(any(not result.ok for result in found))
 

@@ -27,7 +27,8 @@ class Actor:
         self.ends: list[int] = []
         """Its exit codes so far (negative: the signal)."""
         self._command = list(command)
-        self._environment = dict(environment)
+        self.environment = dict(environment)
+        """Of its next start."""
         self._cwd = cwd
         self._child: Child | None = None
         self._is_wanted = threading.Event()
@@ -104,7 +105,7 @@ class Actor:
     def _start(self) -> None:
         with self._lock:
             if self._is_wanted.is_set() and not self._over.is_set():
-                self._child = start(self.name, self._command, env=self._environment, log=self.log, cwd=self._cwd)
+                self._child = start(self.name, self._command, env=self.environment, log=self.log, cwd=self._cwd)
 
     def _keep(self) -> None:
         counted: Child | None = None

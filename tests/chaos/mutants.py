@@ -86,8 +86,8 @@ MUTANTS = (
         "        except ContractError as error:\n"
         '            log.warning("A message goes to the dead letters", queue=queue, '
         "id=delivery.message_id, reason=str(error))\n"
-        '            await dead.bury(delivery, queue=queue, reason=f"ContractError: {error}")\n'
-        "            todo = ()\n"
+        "            await subscription.reject(delivery.delivery_tag)\n"
+        "            return\n"
         "        try:\n"
         "            await subscription.ack(delivery.delivery_tag)\n"
         "        finally:\n"
@@ -99,8 +99,7 @@ MUTANTS = (
         "        except ContractError as error:\n"
         '            log.warning("A message goes to the dead letters", queue=queue, '
         "id=delivery.message_id, reason=str(error))\n"
-        '            await dead.bury(delivery, queue=queue, reason=f"ContractError: {error}")\n'
-        "            todo = ()\n"
+        "            return\n"
         "        self._runner.perform(todo)\n",
         ("kill:runner.trigger.received",),
         (NOT_SENT_AGAIN,),
@@ -116,7 +115,7 @@ MUTANTS = (
     Mutant(
         "no-start-mark",
         "a shim starts although another has left its mark",
-        "services/host_runner/shim.py",
+        "services/host_runner/shim/record.py",
         "            posix.unlink(self.status, dir_fd=self.folder)\n            return False\n",
         "            pass\n",
         ("shim:late-and-another", "kill:runner.spawn.done"),

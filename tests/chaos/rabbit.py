@@ -16,6 +16,8 @@ from libs.chassis.amqp.declare import depth
 from libs.chassis.amqp.message import Outgoing, Receipt
 from libs.chassis.amqp.publisher import Publisher
 from libs.chassis.errors import ChassisError
+from libs.chassis.exposure import trusting
+from libs.chassis.tls import http_context
 from libs.stack.installation import Installation
 from libs.stack.process import run
 from libs.stack.rabbitmq import RabbitMQ
@@ -28,14 +30,23 @@ def manage(broker: RabbitMQ, method: str, path: str, body: object = None) -> Any
     parts = urlsplit(broker.management_url)
     answer = httpx.request(
         method,
-        f"http://{parts.hostname}:{parts.port}/api{path}",
+        f"{parts.scheme}://{parts.hostname}:{parts.port}/api{path}",
         auth=(str(parts.username), str(parts.password)),
         json=body,
         timeout=20,
         trust_env=False,
+        verify=http_context(broker.management_url, _ca(broker)),
     )
     assert answer.status_code < 400, f"{method} {path}: {answer.status_code} {answer.text}"
     return answer.json() if answer.content else None
+
+
+def _ca(broker: RabbitMQ) -> str | None:
+    return None if broker._tls is None else str(broker._tls.ca)
+
+
+def _url(broker: RabbitMQ) -> str:
+    return trusting(broker.amqp_url, _ca(broker), plaintext=False)
 
 
 def queue(name: str) -> str:
@@ -59,7 +70,7 @@ def publish_all(broker: RabbitMQ, messages: Sequence[Outgoing]) -> list[Receipt]
     """Publish these, and what became of each."""
 
     async def send() -> list[Receipt]:
-        async with closing(await connect(broker.amqp_url, name="a row of the fault suite")) as connection:
+        async with closing(await connect(_url(broker), name="a row of the fault suite")) as connection:
             return await Publisher(connection).publish(messages, within=30)
 
     return asyncio.run(send())
@@ -75,7 +86,7 @@ def look(broker: RabbitMQ, name: str) -> tuple[int, int]:
     """Ready messages and consumers of a queue, as the queue says now; none of either while there is no such queue."""
 
     async def ask() -> tuple[int, int]:
-        async with closing(await connect(broker.amqp_url, name="a row of the fault suite")) as connection:
+        async with closing(await connect(_url(broker), name="a row of the fault suite")) as connection:
             return await depth(connection, name)
 
     try:
@@ -88,7 +99,7 @@ def hold_a_delivery(broker: RabbitMQ, *, within: float) -> float:
     """Take a message of a queue of one's own and never settle it; how many seconds the broker bears it."""
 
     async def hold() -> float:
-        async with closing(await connect(broker.amqp_url, name="a row of the fault suite")) as connection:
+        async with closing(await connect(_url(broker), name="a row of the fault suite")) as connection:
             channel = await connection.channel()
             queue = await channel.declare_queue("held-by-a-row", durable=True, arguments={"x-queue-type": "quorum"})
             taken = asyncio.Event()

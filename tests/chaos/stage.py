@@ -1,8 +1,9 @@
 """The stage of the fault suite: servers, links that can be cut, and every service as the test build, each one killable.
 
-Two schedulers; an API with one web worker and its ingest, and a second ingest; two hosts with a runner each. Every
-process reaches each server over a link of its own. Beats and time limits are short: what takes minutes in production
-takes seconds here. Time is `ledger.now()` of its own database, moved forward from fire to fire.
+Two schedulers; an API with one web worker and its ingest, and a second ingest; two hosts with a runner each, which came
+in by a secret and have users of the broker of their own. Every process reaches each server over a link of its own, the
+broker and the API with TLS, and the ledger too if asked for. Beats and time limits are short: what takes minutes in
+production takes seconds here. Time is `ledger.now()` of its own database, moved forward from fire to fire.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import httpx
 import psycopg
 
 from libs.ledger import channels
-from libs.stack.ports import LOOPBACK, free_port
+from libs.stack.ports import free_port
 from libs.stack.postgres import Postgres
 from libs.stack.rabbitmq import RabbitMQ
 from services.host_runner.leftovers import kill_leftovers
@@ -32,6 +33,7 @@ from tests.chaos.small_disks import Places, unmount
 from tests.faults import orders
 from tests.support.ledger import LedgerDatabase, made_ledger
 from tests.support.link import Link, Links
+from tests.support.tls import NAME, Authority
 from tests.support.versions import chosen
 from tests.support.wait import until, until_after
 from tests.support.watcher import executions_below
@@ -87,9 +89,10 @@ class Stage:
     rabbitmq: RabbitMQ
     database: LedgerDatabase
     links: Links
+    authority: Authority
     actors: dict[str, Actor] = field(default_factory=dict)
     lines: dict[tuple[str, str], Link] = field(default_factory=dict)
-    tokens: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict)
     client: httpx.Client = field(default_factory=httpx.Client)
     places: Places | None = None
     shifted: float = 0.0
@@ -214,6 +217,7 @@ class Stage:
         inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}  # noqa: TID251
         environment = inherited | SHORT | {f"RIGBEAT_{key}": value for key, value in told.items()}
         environment |= {"FAULTS_FOLDER": str(self.faults), "FAULTS_PROCESS": name}
+        environment |= {"RIGBEAT_CA_FILE": str(self.authority.file)}
         command = [sys.executable, "-m", "tests.faults.build", module]
         self.actors[name] = Actor(name, command, environment, self.folder / "log" / f"{name}.log", ROOT)
         return self.actors[name]
@@ -225,7 +229,7 @@ class Stage:
         if (process, server) not in self.lines:
             self.lines[process, server] = self.links.to(parts.port)
         place = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
-        return urlunsplit(parts._replace(netloc=f"{place}{LOOPBACK}:{self.lines[process, server].port}"))
+        return urlunsplit(parts._replace(netloc=f"{place}{parts.hostname}:{self.lines[process, server].port}"))
 
     def add_runner(self, host: str, name: str | None = None, state_dir: Path | None = None) -> Actor:
         """A runner of this host; a second one has a name and a state of its own."""
@@ -234,15 +238,25 @@ class Stage:
             name,
             "services.host_runner",
             HOST_NAME=host,
-            AMQP_URL=self.linked(name, "rabbitmq", self.rabbitmq.amqp_url),
+            AMQP_URL=self.linked(name, "rabbitmq", _without_user(self.rabbitmq.amqp_url)),
             API_URL=self.linked(name, "api", str(self.client.base_url)),
-            TOKEN=self.tokens[host],
+            ENROLMENT_SECRET=self.secrets[host],
             DEVICES=json.dumps([{"device_id": device} for device in HOSTS[host]]),
             SCRIPTS_DIR=str(self.scripts),
             STATE_DIR=str(state_dir or self.state_dir(host)),
             DEPLOYMENTS_LOG=str(self.folder / f"deployments-{name}.log"),
             HTTP_PORT="0",
         )
+
+    def enrol_again(self, host: str) -> None:
+        """Its runner comes in with a new secret when it begins next, having lost what it had."""
+        self.secrets[host] = self.call("POST", f"/hosts/{host}/enrol", expect=201)["secret"]
+        self.actors[runner_of(host)].environment["RIGBEAT_ENROLMENT_SECRET"] = self.secrets[host]
+
+    def people(self, timeout: float) -> dict[str, Any]:
+        """How httpx reaches the API as an operator."""
+        headers = {"Authorization": self.client.headers["Authorization"]}
+        return {"base_url": self.client.base_url, "headers": headers, "timeout": timeout, **self.authority.trusted()}
 
     def close(self) -> None:
         """End everything: each part, whatever becomes of the others."""
@@ -263,25 +277,28 @@ class Stage:
             kill_leftovers(execution)
 
 
-def build(
-    folder: Path,
-    *,
-    postgres: Postgres | None = None,
-    rabbitmq: RabbitMQ | None = None,
-    places: Places | None = None,
-) -> Stage:
-    """Start the servers and all processes, and return when the stage is ready. `AssertionError` when it is not."""
+def build(folder: Path, *, places: Places | None = None, tls: bool = False) -> Stage:
+    """Start the servers and all processes, and return when the stage is ready. `AssertionError` when it is not.
+
+    `places`: where the servers' data is to be. `tls`: to PostgreSQL, too, which must be one that has it.
+    """
     for name in ("faults", "log", "scripts", "hosts", "servers"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for script in (ROOT / "tests" / "support" / "scripts").glob("*.py"):
         shutil.copy(script, folder / "scripts")
-    postgres = postgres or chosen().postgres(folder / "servers" / "postgres", log=folder / "log" / "postgres.log")
-    rabbitmq = rabbitmq or chosen().rabbitmq(folder / "servers" / "rabbitmq", log=folder / "log" / "rabbitmq.log")
+    authority = Authority.made(folder / "ca")
+    certificate = authority.issue()
+    data = folder / "servers" / "postgres" if places is None else places.postgres
+    postgres = chosen().postgres(data, log=folder / "log" / "postgres.log", tls=certificate if tls else None)
+    data = folder / "servers" / "rabbitmq" if places is None else places.rabbitmq
+    rabbitmq = chosen().rabbitmq(data, log=folder / "log" / "rabbitmq.log", tls=certificate)
     links = Links()
     try:
         postgres.start()
         rabbitmq.start()
-        stage = Stage(folder, postgres, rabbitmq, made_ledger(postgres.superuser_url, "rigbeat_chaos"), links)
+        stage = Stage(
+            folder, postgres, rabbitmq, made_ledger(postgres.superuser_url, "rigbeat_chaos"), links, authority
+        )
         stage.places = places
     except BaseException:
         links.close()
@@ -302,11 +319,12 @@ def _set_up(stage: Stage) -> None:
     team = database.team("chaos")
     port = free_port()
     stage.client = httpx.Client(
-        base_url=f"http://{LOOPBACK}:{port}",
+        base_url=f"https://{NAME}:{port}",
         headers={"Authorization": f"Bearer {database.token(team, 'operator')}"},
         timeout=20,
-        trust_env=False,
+        **stage.authority.trusted(),
     )
+    shown = stage.authority.issue()
 
     def urls(name: str) -> dict[str, str]:
         return {
@@ -319,6 +337,9 @@ def _set_up(stage: Stage) -> None:
         "services.api",
         DATABASE_URL=stage.linked("api-1", "postgres", database.api_url),
         HTTP_PORT=str(port),
+        TLS_CERT_FILE=str(shown.cert),
+        TLS_KEY_FILE=str(shown.key),
+        AMQP_MANAGEMENT_URL=stage.rabbitmq.management_url,
         ARTIFACTS_URL=(stage.folder / "artifacts").as_uri(),
         **urls("api-1"),
     )
@@ -341,12 +362,17 @@ def _set_up(stage: Stage) -> None:
 
     until(answers, within=READY_SECONDS, what="the API is ready")
     for host in HOSTS:
-        stage.tokens[host] = stage.call("POST", "/hosts", json={"name": host}, expect=201)["secret"]
+        stage.secrets[host] = stage.call("POST", "/hosts", json={"name": host}, expect=201)["secret"]
         stage.add_runner(host)
     for name, actor in stage.actors.items():
         if name != "api-1":
             actor.begin()
     stage.wait_until_ready()
+
+
+def _without_user(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def forget_orders(stage: Stage) -> list[str]:

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import rows as _rows  # noqa: F401 # registers them
+from tests.chaos.mutants import MUTANTS
 from tests.chaos.report import table
 from tests.chaos.row import ROWS
 from tests.chaos.stage import Stage, build
 from tests.chaos.suite import Result, Suite, line, read, run_row
 from tests.faults.points import POINTS
 
+ROOT = Path(__file__).parents[2]
 ALWAYS = ("kill:any", "messages:mangled", "users:pause-unheard")
 """Rows that hold the system to a time are for a machine that does nothing else."""
 DRAWN = 5
@@ -45,6 +47,11 @@ def test_some_rows_of_the_fault_suite_hold(stage: Stage, seed: int, capsys: pyte
         if result.broken:
             break
     assert found == []
+
+
+def test_every_mutant_still_has_its_place() -> None:
+    edits = [(mutant.name, edit) for mutant in MUTANTS for edit in mutant.edits]
+    assert [name for name, edit in edits if (ROOT / edit.file).read_text().count(edit.old) != 1] == []
 
 
 def test_every_point_has_its_rows() -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from libs.contracts import DeploymentStatus, ExecutionStatus, Kind, Reason
-from libs.ledger import channels, decisions
+from libs.ledger import channels, pausing
 from libs.ledger.listener import Listener
 from libs.ledger.pool import create_pool
 from services.scheduler.claim import Claimer
@@ -143,8 +143,8 @@ async def test_what_is_held_ends_with_a_reason_when_it_may_not_run_any_more(benc
     try:
         async with pool.acquire() as connection, connection.transaction():
             await connection.execute("SELECT set_config('rigbeat.team_id', $1, true)", str(bench.team))
-            ended = await decisions.drop_held(connection, [deployment], Reason.STOPPED, clock(bench))
-            assert await decisions.drop_held(connection, [deployment], Reason.PAUSED, clock(bench)) == []
+            ended = await pausing.drop_held(connection, [deployment], Reason.STOPPED, clock(bench))
+            assert await pausing.drop_held(connection, [deployment], Reason.PAUSED, clock(bench)) == []
     finally:
         pool.terminate()
     assert ended == [row[0] for row in bench.database.execute("SELECT id FROM deployment_executions ORDER BY id")]

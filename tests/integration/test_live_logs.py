@@ -21,7 +21,7 @@ from libs.chassis.amqp.publisher import Publisher
 from libs.contracts import LogPiece
 from libs.contracts.topology import LOGS, Exchange, log_key
 from libs.stack.rabbitmq import RabbitMQ
-from services.api.auth import Caller, Role
+from services.api.auth import Authenticator, Credentials, Ticket
 from services.api.live_logs import Inbox, LiveLogs
 from services.api.log_follow import LOOK_EVERY_SECONDS, LOOK_IN_THE_STORE_EVERY_SECONDS, Follower
 from services.api.routes.workroom import Workroom
@@ -39,6 +39,14 @@ from tests.support.wait import until_async
 from tests.support.watchdog import Stopwatch, true
 
 HOST = "lab-1"
+
+
+async def ticket_of(api: Api) -> Ticket:
+    """A viewer's."""
+    authenticator: Authenticator = api.app.state.authenticator
+    token = api.database.token(api.team, "viewer")
+    given = Credentials("127.0.0.1", token)
+    return Ticket(authenticator, given, await authenticator.caller(given))
 
 
 @pytest.fixture
@@ -191,13 +199,13 @@ async def test_a_follower_gets_each_byte_once_whatever_is_lost(
     execution = UUID((await editor.post(f"/deployments/{made['id']}/run")).json()["id"])
     room: Workroom = api.app.state.workroom
     store, database = room.logs, room.database
-    caller = Caller("test", Role.VIEWER, api.team, None)
+    ticket = await ticket_of(api)
     content = "größe 😀\n".encode() * 40
     texts: list[str] = []
     done: list[str] = []
 
     async def follow(offset: int) -> None:
-        async for event in Follower(database, store, caller, execution, offset).events(live, HOST):
+        async for event in Follower(database, store, ticket, execution, offset).events(live, HOST, room.revocations):
             data = json.loads(event.data or "")
             if event.event == "output":
                 assert data["offset"] == len("".join(texts).encode()) + offset
@@ -259,11 +267,13 @@ async def test_a_consumer_that_the_broker_gives_nothing_any_more_costs_seconds_a
     made = await created(editor)
     execution = UUID((await editor.post(f"/deployments/{made['id']}/run")).json()["id"])
     room: Workroom = api.app.state.workroom
-    caller = Caller("test", Role.VIEWER, api.team, None)
+    ticket = await ticket_of(api)
     seen: list[str] = []
 
     async def follow(live: LiveLogs) -> None:
-        async for event in Follower(room.database, room.logs, caller, execution, 0).events(live, HOST):
+        async for event in Follower(room.database, room.logs, ticket, execution, 0).events(
+            live, HOST, room.revocations
+        ):
             data = json.loads(event.data or "")
             seen.append(data.get("text", ""))
 

@@ -155,8 +155,11 @@ async def test_both_queues_of_a_host(tmp_path: Path, rabbitmq: RabbitMQ) -> None
             await host.answer_to(order)
             await host.hears(good, "started", within=30)
             dead = await read(connection, topology.DEAD_LETTERS, len(triggers) + len(commands), within=30)
-            assert {letter.headers["x-dead-queue"] for letter in dead} == set(queues)
-            assert all(letter.headers["x-dead-reason"].startswith("ContractError: ") for letter in dead)
+            # The broker's own words, as the host may not write there. Whose properties cannot be read is there, too.
+            readable = [letter.headers for letter in dead if letter.headers]
+            assert len(dead) - len(readable) == 2 * 3
+            assert {headers["x-first-death-queue"] for headers in readable} == set(queues)
+            assert {headers["x-first-death-reason"] for headers in readable} == {"rejected"}
 
             async def is_empty() -> bool:
                 return [(await depth(connection, queue))[0] for queue in queues] == [0, 0]

@@ -77,7 +77,7 @@ class Scripts:
                 machine.kill("when it had started a shim", machine.room.dice.choice((0.01, 1.0, 30.0)))
 
     def _boots(self, disk: int, boot: int, run: Run) -> None:
-        """shim.py: the start mark, then the script."""
+        """The shim: the start mark, then the script."""
         machine = self._machine
         if (disk, boot) != (self._disk, self._boot):
             return

@@ -48,20 +48,7 @@ class Api:
 
     def answer_commands(self) -> None:
         """Let the database itself play ingest and host: each command is applied as soon as it is in the outbox."""
-        self.database.execute(
-            """
-            CREATE FUNCTION ledger.apply_at_once() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-            BEGIN
-                NEW.applied_at := ledger.now();
-                PERFORM pg_notify('rigbeat_applied', NEW.message_id::text);
-                RETURN NEW;
-            END $$
-            """
-        )
-        self.database.execute(
-            "CREATE TRIGGER apply_at_once BEFORE INSERT ON outbox FOR EACH ROW WHEN (NEW.type LIKE 'command.%%') "
-            "EXECUTE FUNCTION ledger.apply_at_once()"
-        )
+        answer_commands(self.database)
 
     def executions(self, deployment: str) -> list[Any]:
         """`(status, reason, kind, version)` of each, in order of time."""
@@ -80,6 +67,24 @@ class Api:
         """`(change, status, message, by)` of each notice for the hosts' deployments logs, in order."""
         rows = self.database.execute("SELECT body::jsonb FROM outbox WHERE type = 'command.notice.v1' ORDER BY id")
         return [(row["change"], row["status"], row["message"], row["by"]) for (row,) in rows]
+
+
+def answer_commands(database: LedgerDatabase) -> None:
+    """Let the database itself play ingest and host: each command is applied as soon as it is in the outbox."""
+    database.execute(
+        """
+        CREATE FUNCTION ledger.apply_at_once() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+        BEGIN
+            NEW.applied_at := ledger.now();
+            PERFORM pg_notify('rigbeat_applied', NEW.message_id::text);
+            RETURN NEW;
+        END $$
+        """
+    )
+    database.execute(
+        "CREATE TRIGGER apply_at_once BEFORE INSERT ON outbox FOR EACH ROW WHEN (NEW.type LIKE 'command.%%') "
+        "EXECUTE FUNCTION ledger.apply_at_once()"
+    )
 
 
 def settings_for(
@@ -140,3 +145,13 @@ def problem(answer: httpx.Response, status: int, kind: str) -> dict[str, Any]:
     assert (answer.status_code, body["status"], body["type"]) == (status, status, f"/problems/{kind}"), body
     assert set(body) == {"type", "title", "status", "detail", "errors"}
     return body
+
+
+def refused(answer: httpx.Response, status: int) -> str:
+    """The sentence of a refusal under `/server`, which must be in its envelope and have this status."""
+    assert answer.headers["content-type"] == "application/json", answer.text
+    body: dict[str, Any] = answer.json()
+    assert (answer.status_code, body["success"], set(body)) == (status, False, {"success", "error"}), body
+    sentence: str = body["error"]
+    assert sentence
+    return sentence

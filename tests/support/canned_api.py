@@ -58,7 +58,7 @@ def canned_api() -> Iterator[CannedApi]:
             self.end_headers()
             self.wfile.write(answer)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 - the server's own names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - the server's own names
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     api = CannedApi(f"http://127.0.0.1:{server.server_address[1]}")

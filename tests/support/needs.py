@@ -10,11 +10,14 @@ import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from libs.stack.process import run
+from services.host_runner.confinement import missing_capabilities
+from tests.support.debian import postgres_with_tls
 
 _ANSWER_SECONDS = 5.0
 _USUAL_PLACE = "unix:///var/run/docker.sock"
@@ -66,12 +69,24 @@ def may_mount() -> bool:
     return run(command, within=_ANSWER_SECONDS).code == 0
 
 
+def may_become_another() -> bool:
+    """Whether a runner here may run scripts as another user: in a container it often lacks CAP_SYS_PTRACE."""
+    may = not missing_capabilities(Path("/proc/self/status").read_text(encoding="utf-8"))
+    return os.geteuid() == 0 and may and shutil.which("setpriv") is not None
+
+
 NEEDS = (
+    Need("another_user", "root with all capabilities of a runner for scripts of another user", may_become_another),
     Need(
         "containers", "a container engine that answers on DOCKER_HOST or /var/run/docker.sock", container_engine_answers
     ),
     Need("curl", "curl, as the docs' examples use it", lambda: shutil.which("curl") is not None),
     Need("mounts", "root who may mount a small disk in a namespace of its own", may_mount),
+    Need(
+        "postgres_tls",
+        "a PostgreSQL built with TLS: Debian 12's, installed or had by root's apt-get",
+        postgres_with_tls,
+    ),
     Need("root", "root, who alone can make a file another's", lambda: os.geteuid() == 0),
 )
 _not_run: pytest.StashKey[list[str]] = pytest.StashKey()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _seed: pytest.StashKey[int] = pytest.StashKey()
 
@@ -12,6 +13,11 @@ _seed: pytest.StashKey[int] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="the seed of what is drawn (default: a new one, printed)")
     parser.addoption("--cron-expressions", type=int, default=150, help="how many cron expressions are drawn")
+    parser.addoption("--attack-cases", type=int, default=0, help="how many requests each role sends (default: few)")
+
+
+# For `make attack`: --hypothesis-profile attack.
+settings.register_profile("attack", max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -15,7 +15,11 @@ from libs.chassis.settings import PREFIX, ServiceSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 # Defaults that differ from machine to machine, in words.
-COMPUTED = {"RIGBEAT_PYTHON": "the runner's own Python", "RIGBEAT_SCRIPT_PATH": "the runner's own `PATH`"}
+COMPUTED = {
+    "RIGBEAT_PYTHON": "the runner's own Python",
+    "RIGBEAT_SCRIPT_PATH": "the runner's own `PATH`",
+    "RIGBEAT_SCRIPT_ENVIRONMENT": "none",
+}
 
 
 def programs() -> dict[str, type[ServiceSettings]]:

@@ -181,7 +181,14 @@ def stop_up(child: Child) -> None:
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The running system."""
-    home = tmp_path_factory.mktemp("system") / "home"
+    with running_system(tmp_path_factory.mktemp("system")) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def running_system(folder: Path) -> Iterator[System]:
+    """A whole system in this folder, stopped and removed at the end."""
+    home = folder / "home"
     scripts = home.parent / "scripts"
     for folder in (scripts, scripts.with_name("suite")):
         shutil.copytree(ROOT / "examples" / folder.name, folder, ignore=shutil.ignore_patterns("__pycache__"))

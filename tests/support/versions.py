@@ -16,6 +16,7 @@ from libs.stack.errors import StackError
 from libs.stack.postgres import Postgres
 from libs.stack.rabbitmq import RabbitMQ
 from libs.stack.rooted import find_rooted
+from libs.stack.tls import ServerTls
 from tests.support.debian import postgres_bin, rabbitmq_root
 
 
@@ -26,9 +27,17 @@ class Versions:
     postgres_bin: Path | None = None
     rabbitmq_root: Path | None = None
 
-    def postgres(self, directory: Path, *, log: Path, port: int | None = None, durable: bool = True) -> Postgres:
-        """One that is not started yet."""
-        return Postgres(directory, log=log, port=port, durable=durable, programs=self.postgres_bin)
+    def postgres(
+        self,
+        directory: Path,
+        *,
+        log: Path,
+        port: int | None = None,
+        durable: bool = True,
+        tls: ServerTls | None = None,
+    ) -> Postgres:
+        """One that is not started yet; with `tls` it must be one that is built with it."""
+        return Postgres(directory, log=log, port=port, durable=durable, programs=self.postgres_bin, tls=tls)
 
     def rabbitmq(
         self,
@@ -38,6 +47,7 @@ class Versions:
         port: int | None = None,
         management_port: int | None = None,
         durable: bool = True,
+        tls: ServerTls | None = None,
     ) -> RabbitMQ:
         """One that is not started yet."""
         installation = None if self.rabbitmq_root is None else find_rooted(self.rabbitmq_root)
@@ -48,6 +58,7 @@ class Versions:
             management_port=management_port,
             installation=installation,
             durable=durable,
+            tls=tls,
         )
 
     def environment(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from tests.support import access_table
 from tests.support.doc_examples import examples
 from tests.support.settings_table import PAGE, programs, table, with_tables
 from tests.unit.test_docs import PAGES
@@ -20,6 +21,12 @@ def test_the_page_of_the_configuration_has_every_setting_as_it_is() -> None:
     assert with_tables(page) == page, "write it anew: python -m tests.support.settings_table"
     for settings in programs().values():
         assert table(settings).count("\n| `RIGBEAT_") == len(settings.model_fields)
+
+
+def test_the_page_of_the_roles_has_every_route_as_it_is() -> None:
+    page = access_table.PAGE.read_text()
+    assert access_table.with_table(page) == page, "write it anew: python -m tests.support.access_table"
+    assert access_table.table().count("\n| `") > 40
 
 
 def commands() -> Iterator[tuple[str, ...]]:

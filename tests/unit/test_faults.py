@@ -15,7 +15,7 @@ from libs.stack.process import run
 from tests.faults import orders
 from tests.faults.orders import Action, Order
 from tests.faults.points import BY_NAME, POINTS, Point
-from tests.faults.seams import Seams, resolve
+from tests.faults.seams import Seams, real_shim, resolve
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,12 +27,12 @@ def test_every_point_is_where_the_product_is(point: Point) -> None:
 
 
 def test_points_of_the_shim_are_its_own_methods() -> None:
-    from services.host_runner import shim
+    from services.host_runner.shim import program
 
     for point in POINTS:
         if point.kind == "shim":
             kind, _, method = point.seam.partition(".")
-            assert inspect.isfunction(getattr(getattr(shim, kind), method))
+            assert inspect.isfunction(getattr(getattr(program, kind), method))
             assert point.name in (ROOT / "tests/faults/shim.py").read_text()
 
 
@@ -110,16 +110,16 @@ def test_a_seam_is_late_and_lies_although_the_effect_has_happened(tmp_path: Path
 def test_the_test_build_of_the_shim_is_told_too(tmp_path: Path) -> None:
     import sys
 
-    from services.host_runner import shim
-
     folder, run_dir = tmp_path / "orders", tmp_path / "run"
     folder.mkdir()
     run_dir.mkdir()
     orders.give(folder, "shim.ended", Order(Action.DIE))
-    command = [sys.executable, "-I", "-S", str(ROOT / "tests/faults/shim.py"), str(folder), "runner", shim.__file__]
+    real = real_shim(folder, "runner")
+    command = [sys.executable, "-I", "-S", str(ROOT / "tests/faults/shim.py"), str(folder), "runner", str(real)]
     told = [str(run_dir), "--timeout", "10", "--grace", "1", "--max-output", "1000", "--cwd", str(tmp_path), "--"]
     ended = run([*command, *told, "/bin/echo", "hello"], env={"RIGBEAT_EXECUTION_ID": "e"}, within=20)
     assert ended.code == -9
     assert (run_dir / "output").read_text() == "hello\n"
     assert not (run_dir / "status").exists()
     assert json.loads((folder / "done").read_text())["point"] == "shim.ended"
+    assert orders.take_back(folder) == []

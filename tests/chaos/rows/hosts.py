@@ -75,6 +75,7 @@ def new_disk(scene: Scene) -> None:
         )
         scene.lost |= {identity for (identity,) in told}
         scene.fire()
+        scene.stage.enrol_again("lab-1")
     lost = scene.wait_for(run["id"], "failed", within=40)
     assert (lost["reason"], lost["presumed"]) == ("host_lost", True), lost
     scene.fire()
@@ -90,6 +91,10 @@ def two_runners(scene: Scene) -> None:
     scene.traffic()
     scene.fire()
     twin = scene.stage.add_runner("lab-1", "twin", scene.stage.folder / "hosts" / "twin")
+    # As a state folder that was copied to another machine: the first one's credentials, and a journal of its own.
+    kept = scene.stage.folder / "hosts" / "twin" / "credentials.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(scene.stage.state_dir("lab-1") / "credentials.json", kept)
     twin.begin()
     try:
         for _ in range(3):

@@ -91,9 +91,7 @@ async def _race(scene: Scene, names: list[str]) -> Counter[tuple[str, int]]:
                 await asyncio.to_thread(_deploy, scene, following, place, rng)
                 names[place] = following
 
-    async with httpx.AsyncClient(
-        base_url=stage.client.base_url, headers=stage.client.headers, timeout=30, trust_env=False
-    ) as client:
+    async with httpx.AsyncClient(**stage.people(30)) as client:
         firing = asyncio.create_task(fire())
         try:
             await asyncio.gather(*(one(seed, client) for seed in seeds))
