@@ -13,7 +13,7 @@ OR_SAY := || { echo "The Python packages could not be installed, see above: chec
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-cron versions test-versions simulate chaos mutants bench bench-drain check fmt clean
+.PHONY: help setup run test test-cron versions test-versions simulate chaos mutants attack bench bench-drain check fmt clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ chaos: .venv/.dev ## The fault suite: make chaos SEED=7, one row: make chaos ROW
 
 mutants: .venv/.dev ## Break the product on purpose, one fault at a time, and see that the fault suite finds it
 	$(BIN)/python -m tests.chaos.mutants $(ARGS)
+
+attack: .venv/.dev ## Thousands of requests from each role and of inputs to each reader: make attack SEED=7 ARGS="--attack-cases 9000"
+	$(BIN)/python -m pytest tests/integration/test_api_schema.py tests/unit/test_fuzz.py -s --timeout=7200 --attack-cases 3000 --hypothesis-profile attack $(if $(SEED),--seed $(SEED) --hypothesis-seed $(SEED)) $(ARGS)
 
 bench: .venv/.dev ## Measure the minute-0 storm through real servers: make bench ARGS="--hosts 20 --deployments 1000"
 	$(BIN)/python -m tests.bench.storm $(ARGS)
