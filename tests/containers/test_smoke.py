@@ -28,7 +28,7 @@ from services.api.ingest.results import Results
 from services.scheduler.claim import Claimer
 from services.scheduler.drain import Drain
 from tests.support.broker import read_one
-from tests.support.ledger import OWNER, LedgerDatabase
+from tests.support.ledger import OWNER, LedgerDatabase, begin_early_in_a_minute
 from tests.support.wait import until, until_async
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ async def test_a_fire_goes_through_both_and_its_result_comes_back(
         await declare(connection, each.exchanges, each.queues, each.bindings)
     team = ledger.team("smoke")
     ledger.host(HOST, team, ["box-1"])
+    begin_early_in_a_minute(ledger)
     ledger.execute(
         "INSERT INTO deployments (id, team_id, name, host_name, device_id, script_name, cron_expression,"
         " counted_from, next_fire_at, next_due_at)"

@@ -320,9 +320,9 @@ async def test_who_has_no_token_drips_no_longer(worker: str, monkeypatch: pytest
 
 async def test_slow_is_not_who_is_slower_than_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second for each 4 KiB: what came lengthens the patience, and our own work on it costs none of it."""
-    monkeypatch.setattr(body_limit, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(body_limit, "LEAST_BYTES_A_SECOND", 100)
-    waits = iter((0.05, 0.15, 0.15, 9.0))
+    monkeypatch.setattr(body_limit, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(body_limit, "LEAST_BYTES_A_SECOND", 25)
+    waits = iter((0.2, 0.6, 0.6, 9.0))
     pieces = iter((b"x" * 30, b"y" * 10, b"", b""))
 
     async def receive() -> dict[str, Any]:
@@ -334,7 +334,7 @@ async def test_slow_is_not_who_is_slower_than_nothing(monkeypatch: pytest.Monkey
     async def app(_scope: Any, limited: Any, _send: Any) -> None:
         while True:
             got.append((await limited())["body"])
-            await _after(0.2)
+            await _after(0.8)
 
     scope = {"type": "http", "path": "/", "headers": []}
     with pytest.raises(HTTPException, match="408"):

@@ -14,7 +14,7 @@ import pytest
 from services.api.authenticator import Credentials
 from services.api.cookies import OVER_TLS, WITHOUT_TLS
 from services.api.failed_tries import MOST_A_MINUTE
-from tests.support.api import Api, created, problem
+from tests.support.api import Api, created, problem, until_open
 from tests.support.ledger import shift_now
 
 OWN = "http://api"
@@ -350,11 +350,11 @@ async def test_open_streams_end_with_their_session(api: Api) -> None:
     # Without a socket an answer comes only when it is whole: that it comes is the end.
     left = [asyncio.create_task(leaving.get(path)) for path in paths]
     stayed = [asyncio.create_task(staying.get(path)) for path in paths]
-    await asyncio.wait([*left, *stayed], timeout=0.5)
+    await until_open(api, 4)
     assert not [each for each in (*left, *stayed) if each.done()], "open as long as the session lasts"
 
     async def ended(tasks: list[asyncio.Task[httpx.Response]]) -> None:
-        done, open_still = await asyncio.wait(tasks, timeout=3)
+        done, open_still = await asyncio.wait(tasks, timeout=10)
         assert not open_still
         assert [each.result().status_code for each in done] == [200, 200]
 

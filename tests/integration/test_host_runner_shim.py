@@ -201,8 +201,9 @@ def test_who_forks_without_end_is_found_by_the_environment_alone(shims: Shims) -
 
 
 async def test_a_stranger_who_holds_the_output_does_not_hold_up_the_end(shims: Shims) -> None:
-    run = shims.start("echo $$ > pid; read line < go; echo done")
+    run = shims.prepare("echo $$ > pid; read line < go; echo done")
     os.mkfifo(run.spec.cwd / "go")
+    run.start()
     held = os.open(f"/proc/{until(lambda: run.pid_in('pid'), within=5)}/fd/1", os.O_WRONLY)
     try:
         (run.spec.cwd / "go").write_text("on\n")

@@ -25,6 +25,7 @@ from services.api.retention.keeper import Outcome
 from tests.support.api import Api, problem
 from tests.support.ingest import Word
 from tests.support.past import LOG, REPORT, Past
+from tests.support.wait import until_async
 
 SEARCH = "-c search_path=ledger"
 
@@ -321,8 +322,13 @@ async def test_firing_goes_on_while_an_old_month_is_in_use(past: Past) -> None:
         past.execution(d, age)
     before = past.partitions()
     fires = Fires(past, other)
+
+    async def has_begun() -> bool:
+        return fires.written > 0
+
     fires.start()
     try:
+        await until_async(has_begun, within=10, what="fires are written")
         with past.reader():
             past.due()
             async with past.keeper(rows_at_once=10) as keeper:

@@ -166,7 +166,7 @@ async def test_a_fire_that_has_its_row_is_not_sent_again(bench: Bench) -> None:
 
 @asynccontextmanager
 async def draining(bench: Bench, url: str) -> AsyncIterator[Drain]:
-    drain = Drain(bench.pool, url, batch=100, confirm_seconds=5, undeliverable_seconds=0.5, wake=asyncio.Event())
+    drain = Drain(bench.pool, url, batch=100, confirm_seconds=30, undeliverable_seconds=0.5, wake=asyncio.Event())
     await drain.start()
     try:
         yield drain
@@ -315,7 +315,7 @@ async def test_the_drain_and_the_ingest_lock_executions_in_the_same_order(bench:
                         )
 
         async with draining(bench, rabbitmq.amqp_url):
-            await asyncio.wait_for(fold(), 20)
+            await asyncio.wait_for(fold(), 60)
     finally:
         await connection.close()
         ingest.terminate()

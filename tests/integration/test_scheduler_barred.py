@@ -175,9 +175,15 @@ async def test_two_schedulers_share_the_work_and_a_word_wakes_them(
     monkeypatch.setattr(barred, "EVERY_SECONDS", 60.0)
     wakes = [asyncio.Event(), asyncio.Event()]
     barriers = [Barrier(bench.pool, wake=wake) for wake in wakes]
+    listening = [asyncio.Event(), asyncio.Event()]
     ears = [
-        Listener(bench.database.scheduler_url, {channels.HOSTS: lambda _, wake=wake: wake.set()}, application="test")  # type: ignore[misc]
-        for wake in wakes
+        Listener(
+            bench.database.scheduler_url,
+            {channels.HOSTS: lambda _, wake=wake: wake.set()},  # type: ignore[misc]
+            application="test",
+            on_listening=listens.set,
+        )
+        for wake, listens in zip(wakes, listening, strict=True)
     ]
     for part in (*barriers, *ears):
         await part.start()
@@ -185,17 +191,15 @@ async def test_two_schedulers_share_the_work_and_a_word_wakes_them(
         for number in range(250):
             bench.deploy(f"d{number}", due="-60 minutes")
 
-        async def all_listen() -> bool:
-            return all(ear.ready for ear in ears)
-
-        await until_async(all_listen, within=5, what="both listen")
+        for listens in listening:
+            await asyncio.wait_for(listens.wait(), 10)
         bench.database.execute("UPDATE hosts SET revoked_at = ledger.now() WHERE name = 'lab-1'")
         bench.database.execute("SELECT pg_notify(%s, 'lab-1')", (channels.HOSTS,))
 
         async def all_paused() -> bool:
             return bool(bench.one("SELECT count(*) = 250 FROM deployments WHERE status = 'paused'"))
 
-        await until_async(all_paused, within=4, what="all of them are paused")
+        await until_async(all_paused, within=30, what="all of them are paused")
         assert bench.one("SELECT count(*) FROM audit_log") == 250, "each once"
     finally:
         for part in (*ears, *barriers):

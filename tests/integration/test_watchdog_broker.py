@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 
+import pytest
 from aio_pika.abc import AbstractConnection
 
 from libs.chassis.amqp.connection import closing, connect, forever
@@ -31,6 +32,7 @@ BACK_WITHIN = 30.0
 _numbers = count(1)
 
 
+@pytest.mark.timeout(300)  # two starts of a broker, and all that is waited for in between
 async def test_after_a_restart_of_the_broker_under_load_everybody_is_back_and_nobody_has_ended(
     tmp_path: Path, ledger_database: LedgerDatabase
 ) -> None:

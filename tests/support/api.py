@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 
 from libs.chassis.settings import load
@@ -155,3 +157,34 @@ def refused(answer: httpx.Response, status: int) -> str:
     sentence: str = body["error"]
     assert sentence
     return sentence
+
+
+def open_streams(api: Api) -> int:
+    """How many answers are open that end with their token: those that the worker has let in."""
+    told = api.app.state.workroom.revocations._told
+    return len({tell for each in told.values() for tell in each})
+
+
+async def until_open(api: Api, number: int) -> None:
+    """Wait until so many streams were let in."""
+
+    async def are_open() -> bool:
+        return open_streams(api) == number
+
+    await until_async(are_open, within=10, what=f"{number} streams are open")
+
+
+async def until_acknowledgements_are_heard(api: Api) -> None:
+    """Wait until the application listens to what hosts have applied."""
+
+    def count() -> Any:
+        with psycopg.connect(api.database.superuser_url) as connection:
+            return connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'rigbeat-api-listen' AND query LIKE 'LISTEN%'"
+            ).fetchone()
+
+    async def listens() -> bool:
+        return bool((await asyncio.to_thread(count))[0] > 0)
+
+    await until_async(listens, within=10, what="the application listens")

@@ -141,7 +141,7 @@ class Lab:
 
     async def send(self, *messages: Outgoing) -> None:
         """Publish anything, confirmed."""
-        receipts = await self.publisher.publish(messages)
+        receipts = await self.publisher.publish(messages, within=30)
         assert receipts == [Receipt.CONFIRMED] * len(messages)
 
     def outgoing(self, message: HostEvent | Trigger, *, key: str | None = None) -> Outgoing:

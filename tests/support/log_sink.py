@@ -8,6 +8,8 @@ import re
 from collections import defaultdict
 from uuid import UUID
 
+from libs.stack.ports import free_port
+
 TOKEN = "the host's token"
 _REQUEST = re.compile(rb"PUT /api/v1/executions/([0-9a-f-]{36})/log\?offset=(\d+) HTTP/1\.1\r\n")
 
@@ -29,8 +31,9 @@ class LogSink:
         return f"http://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
+        # Not one of those that clients are given: it could be theirs when this comes back.
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Go away, with every connection; `start` comes back on the same port."""

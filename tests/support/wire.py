@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from libs.stack.ports import free_port
+
 
 class Wire:
     """Forwards a port of its own to another one on this machine."""
@@ -17,8 +19,9 @@ class Wire:
 
     async def mend(self) -> None:
         """Forward, on the same port as before."""
+        # Not one of those that clients are given: it could be theirs when this comes back.
+        self.port = self.port or free_port()
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
         """Break what is open and refuse what comes. Boring when it is cut."""
