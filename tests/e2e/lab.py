@@ -136,6 +136,12 @@ class Lab:
         [(seconds,)] = self.system.sql("SELECT 60 - extract(epoch FROM ledger.now())::numeric % 60")
         self.system.shift(max(float(seconds) - 0.3, 0.0))
 
+    def early_in_a_minute(self) -> None:
+        """Shift it to just after its next full minute: the one after it is far, for tests that count fires."""
+        [(seconds,)] = self.system.sql("SELECT 60 - extract(epoch FROM ledger.now())::numeric % 60")
+        self.system.shift(float(seconds) + 0.5)
+        self.wait_until_ready()  # by the new time the host was last seen long ago, until its next heartbeat
+
     # --- gates and side effects
 
     def open(self, gate: str) -> None:

@@ -49,6 +49,7 @@ def test_a_run_that_ends_while_its_runner_is_dead_is_picked_up(lab: Lab) -> None
 def test_kill_of_one_scheduler_in_the_middle_of_a_run(lab: Lab) -> None:
     execution = lab.run(lab.deploy("scheduler", gate="a"))
     lab.wait_for(execution, "running")
+    lab.early_in_a_minute()  # it fires once: at the minute that the test goes to
     due = lab.deploy("due", cron_expression="* * * * *", device_id="stb-2")
     with lab.system.held("scheduler-1"):
         lab.to_next_minute()

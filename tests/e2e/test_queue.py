@@ -37,7 +37,8 @@ def test_three_runs_are_running_queued_skipped_and_the_queued_one_starts_at_once
             wanted,
             ("failed", "script_reported_failure", 3) if fail else wanted,
         }
-    assert 0 <= _gap(first, second) < 1, "it started at once"
+    # How long the script's process took to start is not the slot's doing.
+    assert 0 <= _gap(first, second) < 1 + (second["lateness"]["spawn"] or 0), "it started at once"
     assert lab.effects() == {first["id"]: 1, second["id"]: 1}
     assert lab.deployment(deployment)["execution_count"] == 2
 
@@ -78,6 +79,7 @@ def test_a_queued_and_a_running_execution_are_cancelled(lab: Lab) -> None:
 @pytest.mark.parametrize("action", ["pause", "stop"])
 def test_pause_and_stop_empty_the_slot_and_say_that_the_host_knows(lab: Lab, action: str) -> None:
     status = {"pause": "paused", "stop": "stopped"}[action]
+    lab.early_in_a_minute()  # no fire of its own before it is paused
     deployment = lab.deploy(action, gate="a", cron_expression="* * * * *")
     running = lab.run(deployment)
     lab.wait_for(running, "running")

@@ -6,13 +6,13 @@ import httpx
 
 from libs.contracts import SENTENCES, Reason
 from tests.support.api import Api, created, problem
-from tests.support.ledger import shift_now
+from tests.support.ledger import begin_early_in_a_minute, shift_now
 
 
 async def with_held(api: Api, editor: httpx.AsyncClient, **fields: object) -> str:
     """A deployment of which one fire was released and two are held."""
     api.database.execute("UPDATE hosts SET last_seen_at = NULL")
-    shift_now(api.database, 0)
+    begin_early_in_a_minute(api.database)
     made = await created(editor, cron_expression="* * * * *", catch_up="all", **fields)
     shift_now(api.database, 180)
     edited = await editor.patch(f"/deployments/{made['id']}", json={"cron_expression": "0 0 1 1 *"})

@@ -209,7 +209,7 @@ async def test_a_session_ends_with_its_token(api: Api) -> None:
     one, session = await signed_in(api, expiring)
     assert session["expires_at"].startswith(expires.isoformat()[:19])
     two, _ = await signed_in(api, revoked)
-    shift_now(api.database, 3599)
+    shift_now(api.database, 3590)
     assert [(await each.get("/session")).status_code for each in (one, two)] == [200, 200]
     await (await api.of_role("admin")).delete(f"/tokens/{token_id(api, revoked)}")
     assert "revoked" in problem(await two.get("/session"), 401, "unauthenticated")["detail"]
@@ -317,7 +317,7 @@ async def test_a_link_ends_with_its_ten_minutes_and_with_its_token(api: Api) -> 
     token = api.database.token(None, "operator")
     first, late, revoked = [await made_link(api, token) for _ in range(3)]
     client = await browser(api)
-    shift_now(api.database, 599)
+    shift_now(api.database, 590)
     assert (await client.post("/session", json={"code": first})).json()["role"] == "operator"
     shift_now(api.database, 601)
     refused = problem(await client.post("/session", json={"code": late}), 401, "unauthenticated")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import aiormq.exceptions as amqp
 import pytest
 from prometheus_client import REGISTRY
 
@@ -33,10 +34,19 @@ async def test_a_queue_that_somebody_made_otherwise_keeps_no_other_one_away(
         await declaration.declared.wait()
         mine, other = triggers_queue("lab-1"), commands_queue("lab-2")
         assert await _is_there(lab, other)
+
+        async def is_made_otherwise() -> bool:
+            try:
+                async with channel_of(lab.connection) as channel:
+                    await channel.queue_delete(mine)
+                    await channel.queue_declare(mine, durable=False, exclusive=True)
+            except amqp.ChannelClosed:
+                return False
+            return True
+
+        # By somebody who knows better, and who tries again when it was made anew before him.
+        await until_async(is_made_otherwise, within=10, what="the queue is somebody's")
         async with channel_of(lab.connection) as channel:
-            await channel.queue_delete(mine)
-            # Before it is made anew, by somebody who knows better.
-            await channel.queue_declare(mine, durable=False, exclusive=True)
             await channel.queue_delete(other)
 
         async def is_there_again() -> bool:

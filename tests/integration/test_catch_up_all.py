@@ -204,8 +204,15 @@ async def test_the_next_starts_within_a_second_of_the_end_of_the_one_before_it(
     bench.deploy("hourly", f"{minute} * * * *", due="122 minutes", catch_up="all", catch_up_window_seconds=10_800)
     wake = asyncio.Event()
     claimer = Claimer(bench.pool, batch=10, wake=wake)
-    listener = Listener(bench.database.scheduler_url, {channels.DUE: lambda _: wake.set()}, application="test")
+    listening = asyncio.Event()
+    listener = Listener(
+        bench.database.scheduler_url,
+        {channels.DUE: lambda _: wake.set()},
+        application="test",
+        on_listening=listening.set,
+    )
     await listener.start()
+    await asyncio.wait_for(listening.wait(), 10)  # it has only begun to connect
     await claimer.start()
     try:
         began = asyncio.get_running_loop().time()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
-from itertools import count
+from datetime import UTC, datetime, timedelta
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -71,12 +71,19 @@ class Host:
         return [(state.status, len(state.pending)) for state in self.beats[-1].devices] if self.beats else []
 
     async def says(self, first: str, waiting: int = 0) -> None:
-        """The first device's state, within about a second."""
+        """The first device's state, within about a second; how long the broker takes to deliver it does not count."""
+        since = now()
 
         async def is_so() -> bool:
             return self.said() == [(first, waiting), ("free", 0)]
 
-        await until_async(is_so, within=BETWEEN_HEARTBEATS_SECONDS + 1, what=f"{first}, {waiting}: not {self.said()}")
+        await until_async(is_so, within=10, what=f"{first}, {waiting}: not {self.said()}")
+        assert self.beats[-1].host_sent_at - since < timedelta(seconds=BETWEEN_HEARTBEATS_SECONDS + 1)
+
+    def gaps(self) -> list[float]:
+        """Seconds between heartbeats, when they were sent."""
+        sent = [beat.host_sent_at for beat in self.beats]
+        return [(b - a).total_seconds() for a, b in pairwise(sent)]
 
     async def has_looked(self) -> None:
         """What has moved so far is known, and said if it is news."""
@@ -84,7 +91,7 @@ class Host:
         async def is_so() -> bool:
             return not self.runner.has_moved.is_set()
 
-        await until_async(is_so, within=BETWEEN_HEARTBEATS_SECONDS + 1)
+        await until_async(is_so, within=10)
 
 
 @pytest.fixture
@@ -131,25 +138,26 @@ async def test_what_devices_do_is_said_within_a_second_and_not_more_often(host: 
     await host.says("running")
     assert host.beats[-1].devices[0].execution_id == second.execution_id
     assert [beat.wants_clock for beat in host.beats] == [True] + [False] * (len(host.beats) - 1)
-    gaps = [(b.host_sent_at - a.host_sent_at).total_seconds() for a, b in zip(host.beats, host.beats[1:], strict=False)]
-    assert min(gaps) > BETWEEN_HEARTBEATS_SECONDS * 0.9
+    assert min(host.gaps()) > BETWEEN_HEARTBEATS_SECONDS * 0.9
 
 
 async def test_many_changes_are_said_together(host: Host) -> None:
     await host.says("free")
     loop, versions = asyncio.get_running_loop(), count(1)
-    end = loop.time() + 1.5 * BETWEEN_HEARTBEATS_SECONDS
+    end, changed = loop.time() + 1.5 * BETWEEN_HEARTBEATS_SECONDS, 0
 
     async def changes_on() -> bool:
+        nonlocal changed
+        changed += 1
         host.runner.tell(lock(next(versions)).model_copy(update={"host": host.name}))
         host.runner.tell(unlock(next(versions)).model_copy(update={"host": host.name}))
-        return loop.time() > end
+        return loop.time() > end and changed > 10
 
-    await until_async(changes_on, within=10)
+    await until_async(changes_on, within=20)
     host.runner.tell(lock(next(versions)).model_copy(update={"host": host.name}))
     await host.says("locked")
-    assert next(versions) > 20
-    assert len(host.beats) <= 4
+    # Not how many: a busy machine takes longer for all of it.
+    assert min(host.gaps()) > BETWEEN_HEARTBEATS_SECONDS * 0.9
 
 
 async def test_hello_is_said_again_when_the_scripts_change(host: Host) -> None:
