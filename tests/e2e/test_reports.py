@@ -44,7 +44,7 @@ def test_a_line_is_seen_well_before_it_is_stored_and_the_report_is_in_the_execut
     assert text.splitlines()[-1] == "SCRIPT_SUCCESS:true"
     assert len(lateness) == 12
     # Against the store itself, which is as slow as the machine; without live pieces all is seen after it was stored.
-    # What came before the subscription is in the first part; the last one is stored as soon as the script has ended.
+    # What came before the subscription is in the first part; the last one may be stored when it was hardly printed.
     ahead = ahead_of_the_store(lab, run["id"], seen_at)[1:-1]
     assert sum(seconds > 0 for seconds in ahead) > len(ahead) / 2, ahead
     print("ticks were seen after", [round(late, 3) for late in lateness])  # noqa: T201 - a figure for who asks

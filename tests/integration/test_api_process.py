@@ -81,7 +81,7 @@ def test_it_serves_heals_and_stops(service: Child, port: int, ledger_database: L
     ledger_database.host("lab-1", team, ["stb-1"])
     headers = {"Authorization": f"Bearer {ledger_database.token(team, 'editor')}"}
     base = f"http://127.0.0.1:{port}/api/v1"
-    made = httpx.post(f"{base}/deployments", json={**EVERY_TEN, **AT_STB_1}, headers=headers)
+    made = httpx.post(f"{base}/deployments", json={**EVERY_TEN, **AT_STB_1}, headers=headers, timeout=30)
     assert made.status_code == 201, made.text
 
     workers = _servants(service, port)
